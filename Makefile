@@ -1,0 +1,75 @@
+# What people and CI run. `make` lists the targets; needs Go, git and a POSIX
+# shell, and fetches or names everything else.
+
+GOLANGCI_VERSION := 2.15.0
+GOLANGCI_MODULE  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI_VERSION)
+
+VERSION := $(or $(shell git describe --always --dirty 2>/dev/null),dev)
+
+ARGS      ?=
+PKG       ?= ./...
+TESTFLAGS ?=
+BENCH     ?= .
+BENCHPKG  ?= ./rating/... ./consumer/cdr/... ./balance/... ./internal/kafka/...
+
+# Without CI a test that wants kcat may say so; in CI nothing may be missing.
+TEST_NEEDS := redis-server $(if $(CI),kcat)
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test lint bench fmt tidy
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z\/-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@printf '\nVariables: ARGS (run), PKG and TESTFLAGS (test), BENCH and BENCHPKG (bench)\n'
+
+# The version is stamped here, so Go need not ask git again (which fails in a
+# checkout that another user owns).
+build: ## build bin/creditstream, static, with its version
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-X main.version=$(VERSION)" \
+		-o bin/creditstream ./cmd/creditstream
+
+run: build ## build and run the sandbox; ARGS='--simulate=false' passes flags
+	@exec bin/creditstream sandbox --data-dir .data $(ARGS)
+
+test: ## run all tests, with the race detector where a C compiler is found
+	@deploy/local/need $(TEST_NEEDS)
+	@race=; \
+	for cc in cc gcc clang; do \
+		if command -v "$$cc" >/dev/null 2>&1; then \
+			race=-race; CC=$${CC:-$$cc}; CGO_ENABLED=1; export CC CGO_ENABLED; break; \
+		fi; \
+	done; \
+	if [ -z "$$race" ]; then \
+		if [ -n "$$CI" ]; then echo 'make test: no C compiler, so no race detector: not in CI' >&2; exit 1; fi; \
+		echo 'make test: no C compiler found, running without the race detector' >&2; \
+	fi; \
+	set -x; go test -shuffle=on $$race $(TESTFLAGS) $(PKG)
+
+# Leaves in "$@" a golangci-lint of the pinned version: one that is installed,
+# else `go run`, which builds it once and keeps it in Go's cache.
+define find_golangci
+set -- go run $(GOLANGCI_MODULE); \
+for c in bin/golangci-lint "$$(command -v golangci-lint)" \
+	"$$(go env GOBIN)/golangci-lint" "$$(go env GOPATH)/bin/golangci-lint"; do \
+	if [ -x "$$c" ] && [ "$$("$$c" version --short 2>/dev/null)" = $(GOLANGCI_VERSION) ]; then \
+		set -- "$$c"; break; \
+	fi; \
+done
+endef
+
+lint: ## lint with the pinned golangci-lint
+	@$(find_golangci); "$$@" run $(PKG)
+
+fmt: ## format with the pinned golangci-lint (gofumpt, goimports)
+	@$(find_golangci); "$$@" fmt
+
+bin/golangci-lint: ## install the pinned golangci-lint into bin/ (optional)
+	GOBIN="$(CURDIR)/bin" go install $(GOLANGCI_MODULE)
+
+bench: ## run the benchmarks; BENCH=regexp picks some
+	@deploy/local/need redis-server
+	go test -run '^$$' -bench '$(BENCH)' -benchmem $(BENCHPKG)
+
+tidy: ## go mod tidy and verify
+	go mod tidy
+	go mod verify
