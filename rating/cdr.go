@@ -1,0 +1,103 @@
+package rating
+
+import "time"
+
+// A Kind says what sort of call a CDR describes. The set is closed: see Kinds.
+type Kind string
+
+// The kinds of call.
+const (
+	TollFreeIn       Kind = "toll_free_in"
+	TollIn           Kind = "toll_in"
+	ConferenceOut    Kind = "conference_out"
+	ConferenceCallMe Kind = "conference_call_me"
+	UserOut          Kind = "user_out"
+	UserIn           Kind = "user_in"
+	ForwardOut       Kind = "forward_out"
+	TransferOut      Kind = "transfer_out"
+	VoiceAppIn       Kind = "voice_app_in"
+	VoiceAppOut      Kind = "voice_app_out"
+	Emergency        Kind = "emergency"
+	Internal         Kind = "internal"
+)
+
+// Kinds returns every kind, in the order of the documentation.
+func Kinds() []Kind {
+	return []Kind{
+		TollFreeIn, TollIn, ConferenceOut, ConferenceCallMe, UserOut, UserIn,
+		ForwardOut, TransferOut, VoiceAppIn, VoiceAppOut, Emergency, Internal,
+	}
+}
+
+// Valid reports whether k is one of Kinds.
+func (k Kind) Valid() bool {
+	switch k {
+	case TollFreeIn, TollIn, ConferenceOut, ConferenceCallMe, UserOut, UserIn,
+		ForwardOut, TransferOut, VoiceAppIn, VoiceAppOut, Emergency, Internal:
+		return true
+	}
+	return false
+}
+
+// AlwaysFree reports whether calls of this kind cost nothing and are never
+// refused, whatever the account or the deck says: emergency and internal calls.
+func (k Kind) AlwaysFree() bool { return k == Emergency || k == Internal }
+
+// A CDR is one finished call as a switch told it, in canonical form.
+type CDR struct {
+	ID      string // unique within Source
+	Source  string // the switch that wrote it
+	Account string // [A-Za-z0-9._@-]{1,64}
+	User    string // optional
+	Kind    Kind
+	Caller  string // optional, as dialled
+	Callee  string // as dialled; required where the deck matches on it
+	Home    string // home country, two letters; empty means the deck's
+
+	// AnsweredAt is when the call was answered, in UTC. The zero time means
+	// that it never was: then it costs nothing.
+	AnsweredAt time.Time
+	// DurationMillis is the time from answer to end, in milliseconds, >= 0.
+	DurationMillis int64
+}
+
+// Answered reports whether the call was answered.
+func (c *CDR) Answered() bool { return !c.AnsweredAt.IsZero() }
+
+// A Charge is what one call costs and why.
+type Charge struct {
+	Amount         Micros // >= 0; zero means free
+	Currency       string // ISO 4217; empty when no price was looked up
+	ChargedSeconds int64
+	Destination    string // name of the matched rate
+	Prefix         string // matched prefix, digits
+	Deck           string // version of the deck: its content hash
+}
+
+// A Reason says why a record was parked. The set is closed: see Reasons.
+type Reason string
+
+// Reasons to park a record.
+const (
+	NotParked        Reason = ""
+	NotJSON          Reason = "not_json"
+	MissingField     Reason = "missing_field"
+	BadField         Reason = "bad_field"
+	UnknownAccount   Reason = "unknown_account"
+	UnknownKind      Reason = "unknown_kind"
+	BadNumber        Reason = "bad_number"
+	NoRate           Reason = "no_rate"
+	BadDuration      Reason = "bad_duration" // negative, or longer than the limit
+	TooOld           Reason = "too_old"      // older than the id window
+	CurrencyMismatch Reason = "currency_mismatch"
+	OutOfBounds      Reason = "out_of_bounds"
+	BadCommand       Reason = "bad_command" // a record of credit-commands that is no command
+)
+
+// Reasons returns every reason to park a record.
+func Reasons() []Reason {
+	return []Reason{
+		NotJSON, MissingField, BadField, UnknownAccount, UnknownKind, BadNumber, NoRate,
+		BadDuration, TooOld, CurrencyMismatch, OutOfBounds, BadCommand,
+	}
+}
