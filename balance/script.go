@@ -1,0 +1,126 @@
+package balance
+
+import (
+	"context"
+	"crypto/sha1" //nolint:gosec // Redis names scripts by sha1
+	_ "embed"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A script is one Lua file, or several that make one.
+type script struct{ name, text, sha string }
+
+func newScript(name string, parts ...string) *script {
+	var text string
+	for _, p := range parts {
+		text += p + "\n"
+	}
+	sum := sha1.Sum([]byte(text)) //nolint:gosec // Redis names scripts by sha1
+	return &script{name: name, text: text, sha: hex.EncodeToString(sum[:])}
+}
+
+var (
+	//go:embed lua/account.lua
+	accountLua string
+	//go:embed lua/apply_cdrs.lua
+	applyCDRsLua string
+	//go:embed lua/commands.lua
+	commandsLua string
+	//go:embed lua/apply_commands.lua
+	applyCommandsLua string
+	//go:embed lua/take_over.lua
+	takeOverLua string
+	//go:embed lua/confirm.lua
+	confirmLua string
+	//go:embed lua/still_open.lua
+	stillOpenLua string
+	//go:embed lua/expiry.lua
+	expiryLua string
+	//go:embed lua/forget.lua
+	forgetLua string
+	//go:embed lua/create.lua
+	createLua string
+)
+
+//nolint:gochecknoglobals // immutable: the embedded scripts and their names
+var (
+	applyCDRs     = newScript("apply_cdrs", accountLua, applyCDRsLua)
+	applyCommands = newScript("apply_commands", accountLua, commandsLua, applyCommandsLua)
+	takeOver      = newScript("take_over", takeOverLua)
+	confirm       = newScript("confirm", confirmLua)
+	stillOpen     = newScript("still_open", stillOpenLua)
+	expiry        = newScript("expiry", expiryLua)
+	forget        = newScript("forget", forgetLua)
+	create        = newScript("create", createLua)
+)
+
+// A call is one script with its keys and arguments.
+type call struct {
+	script *script
+	keys   []string
+	args   []any
+}
+
+// run sends calls in one pipeline. replies[i] and errs[i] belong to calls[i]. A
+// server that does not know a script gets it, and those calls run once more:
+// NOSCRIPT means that nothing of them was done.
+func (s *Store) run(ctx context.Context, calls []call) (replies []any, errs []error) {
+	replies, errs = make([]any, len(calls)), make([]error, len(calls))
+	todo := make([]int, len(calls))
+	for i := range calls {
+		todo[i] = i
+	}
+	for attempt := 0; len(todo) > 0; attempt++ {
+		pipe := s.rdb.Pipeline()
+		cmds := make([]*redis.Cmd, len(todo))
+		for k, i := range todo {
+			cmds[k] = pipe.EvalSha(ctx, calls[i].script.sha, calls[i].keys, calls[i].args...)
+		}
+		_, _ = pipe.Exec(ctx) // each command carries its own error
+		var again []int
+		for k, i := range todo {
+			replies[i], errs[i] = cmds[k].Result()
+			if redis.HasErrorPrefix(errs[i], "NOSCRIPT") && attempt < 3 {
+				again = append(again, i)
+			}
+		}
+		if len(again) > 0 {
+			if err := s.loadScripts(ctx); err != nil {
+				for _, i := range again {
+					errs[i] = err
+				}
+				return replies, errs
+			}
+		}
+		todo = again
+	}
+	for i, err := range errs {
+		if err != nil {
+			errs[i] = fmt.Errorf("run %s on %s: %w", calls[i].script.name, calls[i].keys[0], err)
+		}
+	}
+	return replies, errs
+}
+
+// loadScripts puts every script on every master.
+func (s *Store) loadScripts(ctx context.Context) error {
+	load := func(ctx context.Context, rdb redis.Cmdable) error {
+		for _, sc := range []*script{applyCDRs, applyCommands, takeOver, confirm, stillOpen, expiry, forget, create} {
+			sha, err := rdb.ScriptLoad(ctx, sc.text).Result()
+			if err != nil {
+				return fmt.Errorf("load script %s: %w", sc.name, err)
+			}
+			if sha != sc.sha {
+				return faultf("load script %s: server names it %s, we %s", sc.name, sha, sc.sha)
+			}
+		}
+		return nil
+	}
+	if cluster, ok := s.rdb.(*redis.ClusterClient); ok {
+		return cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return load(ctx, c) })
+	}
+	return load(ctx, s.rdb)
+}

@@ -1,0 +1,227 @@
+package balance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// schemaVersion changes when keys or entries change so that an older version
+// would misread them.
+const schemaVersion = 1
+
+// Options are the facts of a store that are fixed when it is created, and those
+// that every process must share.
+type Options struct {
+	Shards            int           // default 64
+	CommandPartitions int           // partitions of the commands topic
+	CDRTopic          string        // part of the names of marks and outboxes
+	CommandTopic      string        //
+	SliceWidth        time.Duration // of answer time, for ids; default 10 minutes
+	Window            time.Duration // how long ids are remembered; default 35 days
+	Slack             time.Duration // between the brokers' clocks; default 250 ms
+	ExpiryGrace       time.Duration // how long an expired lot waits for late calls; default 6 h
+	CallTimeout       time.Duration // of one round trip; default 5 s
+	Logger            *slog.Logger
+	Now               func() time.Time
+}
+
+func (o *Options) setDefaults() {
+	if o.Shards == 0 {
+		o.Shards = 64
+	}
+	for _, d := range []struct {
+		at *time.Duration
+		is time.Duration
+	}{
+		{&o.SliceWidth, 10 * time.Minute},
+		{&o.Window, 35 * 24 * time.Hour},
+		{&o.Slack, 250 * time.Millisecond},
+		{&o.ExpiryGrace, 6 * time.Hour},
+		{&o.CallTimeout, 5 * time.Second},
+	} {
+		if *d.at == 0 {
+			*d.at = d.is
+		}
+	}
+}
+
+// A Store is the balances in one Redis, seen by one process. Its methods are safe
+// for concurrent use.
+type Store struct {
+	rdb redis.UniversalClient
+	opt Options
+}
+
+// Client returns a Redis client with the settings that a store needs.
+func Client(opt *redis.UniversalOptions) redis.UniversalClient {
+	o := *opt
+	o.MaxRetries = -1              // a lost reply is a take-over, never a silent repeat
+	o.ContextTimeoutEnabled = true // else deadlines are ignored
+	if o.DialTimeout == 0 {
+		o.DialTimeout = 2 * time.Second
+	}
+	if o.ReadTimeout == 0 {
+		o.ReadTimeout = 5 * time.Second
+	}
+	if o.WriteTimeout == 0 {
+		o.WriteTimeout = 5 * time.Second
+	}
+	return redis.NewUniversalClient(&o)
+}
+
+// ErrMismatch is wrapped by Open when the store was created with other facts.
+var ErrMismatch = errors.New("this Redis holds a store of other facts")
+
+// Open loads the scripts and creates the store, or checks that it is the one
+// described: the number of shards, of commands partitions, the slice width and
+// the schema are fixed for its life. It refuses a server that evicts keys.
+func Open(ctx context.Context, rdb redis.UniversalClient, opt Options) (*Store, error) {
+	opt.setDefaults()
+	s := &Store{rdb: rdb, opt: opt}
+	if err := s.loadScripts(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.checkServer(ctx); err != nil {
+		return nil, err
+	}
+	return s, s.checkMeta(ctx)
+}
+
+func (s *Store) checkMeta(ctx context.Context) error {
+	want := [][2]string{
+		{"schema", strconv.Itoa(schemaVersion)},
+		{"shards", strconv.Itoa(s.opt.Shards)},
+		{"command_partitions", strconv.Itoa(s.opt.CommandPartitions)},
+		{"slice_millis", strconv.FormatInt(s.opt.SliceWidth.Milliseconds(), 10)},
+		{"cdr_topic", s.opt.CDRTopic},
+		{"command_topic", s.opt.CommandTopic},
+		{"created", s.opt.Now().UTC().Format(time.RFC3339)},
+	}
+	args := make([]any, 0, 2*len(want))
+	for _, w := range want {
+		args = append(args, w[0], w[1])
+	}
+	replies, errs := s.run(ctx, []call{{create, []string{metaKey}, args}})
+	if errs[0] != nil {
+		return errs[0]
+	}
+	words, err := texts(replies[0])
+	if err != nil {
+		return fmt.Errorf("read %s: %w", metaKey, err)
+	}
+	have := map[string]string{}
+	for i := 0; i+1 < len(words); i += 2 {
+		have[words[i]] = words[i+1]
+	}
+	var wrong []error
+	for _, w := range want[:len(want)-1] {
+		if have[w[0]] != w[1] {
+			wrong = append(wrong, fmt.Errorf("%s is %q there, configured is %q", w[0], have[w[0]], w[1]))
+		}
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("%s, created %s: %w: %w; configure what it has, or use another Redis",
+			metaKey, have["created"], ErrMismatch, errors.Join(wrong...))
+	}
+	return nil
+}
+
+// checkServer refuses a server that may throw keys away, and warns about one that
+// keeps nothing.
+func (s *Store) checkServer(ctx context.Context) error {
+	check := func(ctx context.Context, rdb redis.Cmdable) error {
+		policy, err := rdb.ConfigGet(ctx, "maxmemory-policy").Result()
+		if err != nil {
+			if Temporary(err) {
+				return fmt.Errorf("read maxmemory-policy: %w", err)
+			}
+			s.opt.Logger.Warn("cannot read the configuration of redis: check by hand that maxmemory-policy is noeviction", "error", err)
+			return nil
+		}
+		if p := policy["maxmemory-policy"]; p != "noeviction" {
+			return faultf("redis has maxmemory-policy %q and would throw balances away: set it to noeviction", p)
+		}
+		aof, err := rdb.ConfigGet(ctx, "appendonly").Result()
+		if err == nil && aof["appendonly"] == "no" {
+			s.opt.Logger.Warn("redis does not keep an append-only file: after a restart it is rebuilt from the logs, as far as they reach back")
+		}
+		replicas, err := rdb.Info(ctx, "replication").Result()
+		least, err2 := rdb.ConfigGet(ctx, "min-replicas-to-write").Result()
+		if err == nil && err2 == nil && !strings.Contains(replicas, "connected_slaves:0") &&
+			strings.Contains(replicas, "connected_slaves:") && least["min-replicas-to-write"] == "0" {
+			s.opt.Logger.Warn("redis has replicas but min-replicas-to-write is 0: a failover may go back further than needed")
+		}
+		return nil
+	}
+	if cluster, ok := s.rdb.(*redis.ClusterClient); ok {
+		return cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return check(ctx, c) })
+	}
+	return check(ctx, s.rdb)
+}
+
+// Ping reports whether Redis answers.
+func (s *Store) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.opt.CallTimeout)
+	defer cancel()
+	if err := s.rdb.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("ping redis: %w", err)
+	}
+	return nil
+}
+
+// Shards returns the number of shards.
+func (s *Store) Shards() int { return s.opt.Shards }
+
+// ShardOf returns the shard of an account.
+func (s *Store) ShardOf(account string) int { return shardOf(account, s.opt.Shards) }
+
+// CommandPartition returns the partition of the commands topic from which a shard
+// takes its commands.
+func (s *Store) CommandPartition(shard int) int { return shard % s.opt.CommandPartitions }
+
+// Sources of the two kinds.
+func (s *Store) commandSource(partition int) Source {
+	return Source{Topic: s.opt.CommandTopic, Partition: partition}
+}
+
+// Slice returns the slice of answer time that remembers a CDR's id.
+func (s *Store) Slice(answered time.Time) int64 {
+	return floorDiv(answered.UnixMilli(), s.opt.SliceWidth.Milliseconds())
+}
+
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}
+
+func (s *Store) clock() string { return strconv.FormatInt(s.opt.Now().UnixMicro(), 10) }
+
+// texts turns a reply of words into strings.
+func texts(reply any) ([]string, error) {
+	list, ok := reply.([]any)
+	if !ok {
+		return nil, faultf("reply is %T, a list is expected", reply)
+	}
+	out := make([]string, len(list))
+	for i, v := range list {
+		switch v := v.(type) {
+		case string:
+			out[i] = v
+		case int64:
+			out[i] = strconv.FormatInt(v, 10)
+		default:
+			return nil, faultf("item %d of the reply is %T, text is expected", i, v)
+		}
+	}
+	return out, nil
+}
