@@ -1,0 +1,71 @@
+package alerts
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/rating"
+)
+
+// metrics count what was acknowledged; a repeat counts again.
+type metrics struct {
+	events, rated, deadLetters counters
+}
+
+func newMetrics(reg prometheus.Registerer) metrics {
+	f := promauto.With(reg)
+	return metrics{
+		events: newCounters(f.NewCounterVec(prometheus.CounterOpts{
+			Name: "creditstream_alerts_events_total",
+			Help: "Events and payment requests published, by type.",
+		}, []string{"type"}), append(balance.EventKinds(), rechargeRequested)),
+		rated: newCounters(f.NewCounterVec(prometheus.CounterOpts{
+			Name: "creditstream_alerts_rated_records_total",
+			Help: "Rated records published, by outcome.",
+		}, []string{"outcome"}), []balance.Outcome{balance.Charged, balance.Free, balance.Duplicate}),
+		deadLetters: newCounters(f.NewCounterVec(prometheus.CounterOpts{
+			Name: "creditstream_alerts_dead_letters_total",
+			Help: "Dead letters published, by reason.",
+		}, []string{"reason"}), rating.Reasons()),
+	}
+}
+
+func (m *metrics) published(verdicts []balance.Verdict, entries []*balance.Entry) {
+	for i := range verdicts {
+		if v := &verdicts[i]; v.Outcome == balance.Parked {
+			m.deadLetters.inc(string(v.Reason))
+		} else {
+			m.rated.inc(string(v.Outcome))
+		}
+	}
+	for _, e := range entries {
+		for i := range e.Events {
+			m.events.inc(e.Events[i].Kind)
+		}
+	}
+}
+
+// other is the label of a value outside a closed set: an outbox may hold what a
+// newer version wrote.
+const other = "other"
+
+// counters are one counter per value of a closed set, all of them there from the
+// start.
+type counters map[string]prometheus.Counter
+
+func newCounters[T ~string](vec *prometheus.CounterVec, values []T) counters {
+	c := counters{other: vec.WithLabelValues(other)}
+	for _, v := range values {
+		c[string(v)] = vec.WithLabelValues(string(v))
+	}
+	return c
+}
+
+func (c counters) inc(value string) {
+	counter, ok := c[value]
+	if !ok {
+		counter = c[other]
+	}
+	counter.Inc()
+}

@@ -1,0 +1,205 @@
+package alerts_test
+
+import (
+	"encoding/json"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/rating"
+)
+
+// A described schema is the part of a schema file that is for readers.
+type described struct {
+	Title       string
+	Description string
+	Examples    []json.RawMessage
+	Properties  map[string]struct {
+		Description string
+		Examples    []json.RawMessage
+	}
+}
+
+func ours() []string {
+	names := []string{"recharge-requested.schema.json", "command.schema.json"}
+	for _, kind := range balance.EventKinds() {
+		names = append(names, eventSchema(kind))
+	}
+	return names
+}
+
+func TestSchemasDescribeThemselves(t *testing.T) {
+	t.Parallel()
+	for _, name := range ours() {
+		d := readSchema(t, name)
+		if d.Title == "" || d.Description == "" || len(d.Examples) < 2 {
+			t.Errorf("%s: wants a title, a description and two examples", name)
+		}
+		for _, example := range d.Examples {
+			conforms(t, name, example)
+		}
+		s := compile(t, name)
+		for member, p := range d.Properties {
+			if p.Description == "" || len(p.Examples) == 0 {
+				t.Errorf("%s: %s wants a description and an example", name, member)
+			}
+			for _, example := range p.Examples {
+				if err := s.Properties[member].Validate(decode(t, example)); err != nil {
+					t.Errorf("%s: %s: example %s: %v", name, member, example, err)
+				}
+			}
+		}
+	}
+}
+
+// There is no schema of an event that is not published.
+func TestSchemasAreAllUsed(t *testing.T) {
+	t.Parallel()
+	files, err := os.ReadDir(schemas)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if strings.HasPrefix(f.Name(), "event-") && !slices.Contains(ours(), f.Name()) {
+			t.Errorf("%s belongs to no kind of event", f.Name())
+		}
+	}
+}
+
+func readSchema(t *testing.T, name string) described {
+	t.Helper()
+	data, err := os.ReadFile(schemas + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d described
+	if err := json.Unmarshal(data, &d); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return d
+}
+
+// commands has a command of each type, and of each shape where there are more.
+func commands() []balance.Command {
+	amount, zero, yes, method := rating.Micros(50_000_000), rating.Micros(0), true, "pm_1"
+	most, least := balance.MaxPurchase, rating.Micros(1)
+	return []balance.Command{
+		{Type: balance.PutAccount, ID: "put/1", Put: &balance.Settings{
+			Currency:   "EUR",
+			LowBalance: &balance.Nullable[[]rating.Micros]{Value: []rating.Micros{amount, zero, most}},
+			AutoRecharge: &balance.Nullable[balance.AutoRecharge]{
+				Value: balance.AutoRecharge{Enabled: &yes, Trigger: &zero, Amount: &least, PaymentMethod: &method},
+			},
+		}},
+		{Type: balance.PutAccount, Put: &balance.Settings{
+			LowBalance: &balance.Nullable[[]rating.Micros]{Null: true}, AutoRecharge: &balance.Nullable[balance.AutoRecharge]{Null: true},
+		}},
+		{Type: balance.PutAccount, Put: &balance.Settings{}},
+		{Type: balance.CloseAccount, ID: "close/1"},
+		{Type: balance.TopUp, ID: "top-up/1", Amount: &most},
+		{Type: balance.TopUp, ID: "top-up/1", Amount: &least},
+		{Type: balance.Request, N: 1 << 40, Amount: &amount, Currency: "EUR"},
+		{Type: balance.Request, N: 7, Amount: &amount, Currency: "EUR", Seen: 3},
+		{Type: balance.Result, N: 7, Status: "succeeded", Amount: &amount, Currency: "EUR", ID: "result/1"},
+		{Type: balance.Result, N: 7, Status: "declined", Code: "expired_card", Class: balance.Hard, ID: "result/1"},
+		{Type: balance.Unanswered, N: 7},
+		{Type: balance.Retry, N: 7},
+		{Type: balance.Abandon, N: 7},
+		{Type: balance.Resume},
+		{Type: balance.ExpireLot, Lot: "r7:50000000:1763794800000", Amount: &zero},
+		{Type: balance.Tick},
+	}
+}
+
+func TestCommandSchema(t *testing.T) {
+	t.Parallel()
+	for _, c := range commands() {
+		if c.Type != balance.Tick {
+			c.Account = "acme"
+		}
+		doc, err := c.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conforms(t, "command.schema.json", doc)
+	}
+}
+
+// The schema accepts its examples as creditstream does, and refuses what it refuses.
+func TestCommandSchemaAgrees(t *testing.T) {
+	t.Parallel()
+	s := compile(t, "command.schema.json")
+	for _, example := range readSchema(t, "command.schema.json").Examples {
+		if _, err := balance.DecodeCommand(example); err != nil {
+			t.Errorf("%s: %v", example, err)
+		}
+	}
+	for _, doc := range []string{
+		`{}`,
+		`{"type":"account.open","account":"acme"}`,
+		`{"type":"account.put","account":"acme"}`,
+		`{"type":"account.put","account":"a b","put":{}}`,
+		`{"type":"account.put","account":"acme","put":{"limit":1}}`,
+		`{"type":"account.put","account":"acme","put":{"currency":"eur"}}`,
+		`{"type":"account.put","account":"acme","put":{"low_balance":["1","2","3","4","5","6"]}}`,
+		`{"type":"account.put","account":"acme","put":{"low_balance":["-1"]}}`,
+		`{"type":"account.put","account":"acme","put":{"auto_recharge":{"amount":"0.00"}}}`,
+		`{"type":"account.put","account":"acme","put":{"auto_recharge":{"payment_method":""}}}`,
+		`{"type":"funds.top_up","account":"acme","amount":"1"}`,
+		`{"type":"funds.top_up","account":"acme","id":"1"}`,
+		`{"type":"funds.top_up","account":"acme","id":"1","amount":1}`,
+		`{"type":"funds.top_up","account":"acme","id":"1","amount":"0.000000"}`,
+		`{"type":"funds.top_up","account":"acme","id":"1","amount":"1000000000.000001"}`,
+		`{"type":"funds.top_up","account":"acme","id":"1 2","amount":"1"}`,
+		`{"type":"recharge.request","account":"acme","n":0,"amount":"1","currency":"EUR"}`,
+		`{"type":"recharge.result","account":"acme","n":1,"status":"succeeded","amount":"1"}`,
+		`{"type":"recharge.result","account":"acme","n":1,"status":"declined","code":"x"}`,
+		`{"type":"recharge.result","account":"acme","n":1,"status":"paid"}`,
+		`{"type":"recharge.retry","account":"acme"}`,
+		`{"type":"recharge.retry","account":"acme","n":1099511627777}`,
+		`{"type":"lot.expire","account":"acme","amount":"1"}`,
+		`{"type":"tick","extra":1}`,
+	} {
+		if _, err := balance.DecodeCommand([]byte(doc)); err == nil {
+			t.Errorf("creditstream accepts %s", doc)
+		}
+		if s.Validate(decode(t, []byte(doc))) == nil {
+			t.Errorf("the schema accepts %s", doc)
+		}
+	}
+}
+
+// The examples of docs/events.md: one of each kind of event, in the order of
+// EventKinds, a payment request and a rated record.
+func TestExamplesOfTheGuide(t *testing.T) {
+	t.Parallel()
+	guide, err := os.ReadFile("../docs/events.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := balance.EventKinds()
+	for line := range strings.Lines(string(guide)) {
+		switch {
+		case strings.HasPrefix(line, `{"account":`):
+			if len(kinds) == 0 {
+				t.Fatalf("more examples than kinds: %s", line)
+			}
+			conforms(t, eventSchema(kinds[0]), []byte(line))
+			kinds = kinds[1:]
+		case strings.HasPrefix(line, `{"recharge_id":`):
+			conforms(t, "recharge-requested.schema.json", []byte(line))
+		case strings.HasPrefix(line, `{"id":`):
+			conforms(t, "rated-cdr.schema.json", []byte(line))
+		}
+	}
+	if len(kinds) > 0 {
+		t.Errorf("no examples of %v", kinds)
+	}
+	for _, reason := range rating.Reasons() {
+		if !strings.Contains(string(guide), "`"+string(reason)+"`") {
+			t.Errorf("reason %s is not explained", reason)
+		}
+	}
+}
