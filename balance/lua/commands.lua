@@ -44,8 +44,9 @@ HANDLERS['account.close'] = function(_, t) t.closed, t.seen = '1', t.seen + 1 en
 
 HANDLERS['funds.top_up'] = function(b, t, c)
   if t.funded + tonumber(c.amount) > BOUND then return 'out_of_bounds' end
-  fund(b, t, 'top_up', c.amount, 't' .. string.sub(redis.sha1hex(b.id), 1, 12), b.expires, b.id)
-  b.emit(t, 'funds.added', ' amount=' .. c.amount .. ' reference=' .. b.id)
+  local key = string.match(b.id, '^top%-up/(.+)$') or b.id   -- what the customer said
+  fund(b, t, 'top_up', c.amount, 't' .. string.sub(redis.sha1hex(b.id), 1, 12), b.expires, key)
+  b.emit(t, 'funds.added', ' amount=' .. c.amount .. ' reference=' .. key)
 end
 
 HANDLERS['recharge.request'] = function(b, t, c)

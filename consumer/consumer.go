@@ -1,0 +1,174 @@
+package consumer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/kafka"
+	"github.com/creditstream/creditstream/rating"
+)
+
+// rater prices a CDR; its error is a *rating.Fault.
+type rater interface {
+	Price(c *rating.CDR) (rating.Charge, error)
+}
+
+// source is the log that a worker reads.
+type source interface {
+	Fetch(ctx context.Context, topic string, partition int, offset int64, opt kafka.FetchOptions) (kafka.Fetched, error)
+	Bounds(ctx context.Context, topic string, partition int) (start, end int64, err error)
+	Ends(ctx context.Context, topic string) ([]int64, error)
+}
+
+// publisher writes what was decided; it returns when all is acknowledged.
+type publisher interface {
+	Publish(ctx context.Context, records []kafka.Record, verdicts []balance.Verdict, entries []*balance.Entry) error
+	RequestPayment(ctx context.Context, src balance.Source, r *balance.PaymentRequest) error
+}
+
+// commander appends commands to the log.
+type commander interface {
+	Append(ctx context.Context, c *balance.Command) (partition int, offset int64, err error)
+	Tick(ctx context.Context, partition int, untilMillis int64) error
+}
+
+// Config is what a consumer needs. All but the durations and limits is required.
+type Config struct {
+	Client       *kafka.Client
+	Group        kafka.GroupConfig // its topics are set by New
+	CDRTopic     string
+	CommandTopic string
+	Store        *balance.Store
+	Rater        rater
+	Publisher    publisher
+	Commander    commander
+	Logger       *slog.Logger
+	Registerer   prometheus.Registerer
+	Now          func() time.Time
+
+	Window      time.Duration // an older CDR is parked; as the store's
+	MaxDuration time.Duration // a longer call is parked; default 24 h
+	MaxCharge   rating.Micros // a dearer call is parked; default rating.MaxCharge
+	FetchBytes  int           // of one batch, before decompression; default 1 MiB
+	FetchWait   time.Duration // how long a fetch waits for records; default 500 ms
+	Confirm     time.Duration // between confirmations and commits; default 1 s
+	Patience    time.Duration // before a log that lacks what the marks speak of is an error; default 30 s
+	StopGrace   time.Duration // to finish what is in hand when told to stop; default 8 s
+}
+
+func (c *Config) setDefaults() {
+	c.MaxDuration = cmp.Or(c.MaxDuration, 24*time.Hour)
+	c.MaxCharge = cmp.Or(c.MaxCharge, rating.MaxCharge)
+	c.FetchBytes = cmp.Or(c.FetchBytes, 1<<20)
+	c.FetchWait = cmp.Or(c.FetchWait, 500*time.Millisecond)
+	c.Confirm = cmp.Or(c.Confirm, time.Second)
+	c.Patience = cmp.Or(c.Patience, 30*time.Second)
+	c.StopGrace = cmp.Or(c.StopGrace, 8*time.Second)
+	c.Group.Topics = []string{c.CDRTopic, c.CommandTopic}
+}
+
+// A Consumer is one member of the group.
+type Consumer struct {
+	cfg     Config
+	log     source
+	metrics *metrics
+
+	mu      sync.Mutex
+	workers []*worker // of the generation now held
+	held    bool
+}
+
+// New returns a consumer; Run starts it.
+func New(cfg Config) *Consumer {
+	cfg.setDefaults()
+	return &Consumer{cfg: cfg, log: cfg.Client, metrics: newMetrics(cfg.Registerer)}
+}
+
+// Run consumes until ctx ends, and then finishes what is in hand, publishes and
+// commits it, and leaves the group: it returns nil. Any other return is an error
+// that waiting does not mend.
+func (c *Consumer) Run(ctx context.Context) error {
+	group := c.cfg.Group
+	group.OnJoinError = func(error) { c.metrics.errors.WithLabelValues("kafka_group").Inc() }
+	return c.cfg.Client.RunGroup(ctx, group, c.generation)
+}
+
+// errNotReady is the reason of Ready while no generation is held.
+var errNotReady = errors.New("waiting for partitions from the consumer group")
+
+// Ready returns nil when this member holds a generation and all its workers are
+// past their take-over and not waiting; else what is waited for.
+func (c *Consumer) Ready() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.held {
+		return errNotReady
+	}
+	for _, w := range c.workers {
+		if why := w.waiting.Load(); why != nil {
+			return fmt.Errorf("%s: %s", w.source, *why)
+		}
+	}
+	return nil
+}
+
+// generation runs the workers of one assignment until it ends.
+func (c *Consumer) generation(stop context.Context, g *kafka.Generation) error {
+	var workers []*worker
+	for _, tp := range g.Assigned() {
+		workers = append(workers, newWorker(c, balance.Source{Topic: tp.Topic, Partition: tp.Partition}))
+	}
+	c.hold(workers, true)
+	defer c.hold(nil, false)
+
+	// hard ends a while after stop, or at once when a worker has failed for good.
+	hard, cancel := context.WithCancelCause(context.WithoutCancel(stop))
+	defer cancel(nil)
+	defer context.AfterFunc(stop, func() {
+		time.AfterFunc(c.cfg.StopGrace, func() { cancel(context.DeadlineExceeded) })
+	})()
+
+	var wg sync.WaitGroup
+	for _, w := range workers {
+		wg.Go(func() {
+			if err := w.run(stop, hard); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	over := make(chan struct{})
+	go func() { wg.Wait(); close(over) }()
+	k := keeper{consumer: c, workers: workers, generation: g, committed: map[kafka.TopicPartition]int64{}}
+	k.run(hard, over)
+	<-over
+	err := context.Cause(hard)
+	if err == nil || errors.Is(err, context.DeadlineExceeded) {
+		k.keep(context.WithoutCancel(stop)) // the last confirmation and commit
+	}
+	if stop.Err() != nil {
+		if err != nil {
+			c.cfg.Logger.WarnContext(hard, "stopped with work in hand: it is done by the next owner", slog.Any("error", err))
+		}
+		return nil
+	}
+	return err
+}
+
+func (c *Consumer) hold(workers []*worker, held bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.workers, c.held = workers, held
+	if held {
+		c.metrics.held.Set(float64(len(workers)))
+	} else {
+		c.metrics.held.Set(0)
+	}
+}

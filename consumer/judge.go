@@ -1,0 +1,121 @@
+package consumer
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/consumer/cdr"
+	"github.com/creditstream/creditstream/internal/kafka"
+	"github.com/creditstream/creditstream/rating"
+)
+
+// maxAhead is how far an answer time may lie after the append time: clocks of
+// switches are not that wrong, and ids are remembered by answer time.
+const maxAhead = 24 * time.Hour
+
+// A judge says what a CDR means: account, shard, charge or reason to park. It is
+// pure: the answer follows from the record's bytes, its append time and the
+// configuration, never from a clock or a balance (design rule 7).
+type judge struct {
+	rater       rater
+	store       *balance.Store // for its arithmetic only
+	window      time.Duration
+	maxDuration time.Duration
+	maxCharge   rating.Micros
+}
+
+// judge fills v and returns the record's shard. v.Outcome is Parked, or empty:
+// then Redis decides.
+func (j *judge) judge(rec *kafka.Record, v *balance.Verdict) (shard int) {
+	if err := cdr.Canonical(rec.Value, &v.CDR); err != nil {
+		var f *cdr.Fault
+		if errors.As(err, &f) {
+			park(v, f.Reason, f.Error())
+		} else {
+			park(v, rating.NotJSON, err.Error())
+		}
+		return rec.Partition % j.store.Shards()
+	}
+	shard = j.store.ShardOf(v.CDR.Account)
+	c := &v.CDR
+	if limit := j.maxDuration.Milliseconds(); c.DurationMillis > limit {
+		park(v, rating.BadDuration, fmt.Sprintf("duration_ms is %d: at most %d is believed", c.DurationMillis, limit))
+		return shard
+	}
+	if c.Answered() {
+		age := time.UnixMilli(rec.AppendMillis).Sub(c.AnsweredAt)
+		if age > j.window {
+			park(v, rating.TooOld, fmt.Sprintf("answered %s before it was appended: ids are remembered for %s", age.Round(time.Second), j.window))
+			return shard
+		}
+		if age < -maxAhead {
+			park(v, rating.BadField, fmt.Sprintf("answered_at lies %s after the append time: at most %s is believed", (-age).Round(time.Second), maxAhead))
+			return shard
+		}
+	}
+	charge, err := j.rater.Price(c)
+	if err != nil {
+		var f *rating.Fault
+		if errors.As(err, &f) {
+			park(v, f.Reason, f.Message)
+		} else {
+			park(v, rating.NoRate, err.Error())
+		}
+		return shard
+	}
+	if charge.Amount > j.maxCharge {
+		park(v, rating.OutOfBounds, fmt.Sprintf("the call would cost %s %s: at most %s is charged at once", charge.Amount, charge.Currency, j.maxCharge))
+		return shard
+	}
+	v.Charge = charge
+	return shard
+}
+
+func park(v *balance.Verdict, reason rating.Reason, message string) {
+	v.Outcome, v.Reason, v.Message = balance.Parked, reason, message
+}
+
+// debit is what the shard is asked to do with a record that was not parked.
+func (j *judge) debit(rec *kafka.Record, v *balance.Verdict) balance.Debit {
+	c := &v.CDR
+	d := balance.Debit{
+		Offset: rec.Offset, AppendMillis: rec.AppendMillis, Account: c.Account,
+		Amount: v.Charge.Amount, Currency: v.Charge.Currency,
+	}
+	if c.Kind.AlwaysFree() {
+		d.Account = "" // free whatever the account
+	}
+	if c.Answered() { // a call that was never answered costs nothing, however often it is told
+		d.Claims = true
+		d.Digest = balance.CDRDigest(c.Source, c.ID, c.Account, c.AnsweredAt.UnixNano())
+		d.Slice = j.store.Slice(c.AnsweredAt)
+	}
+	return d
+}
+
+// decided completes a verdict by what the shard's result entry says.
+func decided(rec *kafka.Record, v *balance.Verdict, e *balance.Entry) error {
+	outcome, reason := e.Of(rec.Offset, v.Charge.Amount)
+	if v.Outcome == balance.Parked {
+		if outcome != balance.Parked {
+			return fmt.Errorf("%s/%d offset %d: is %s (%s) now but was applied as %s: "+
+				"the configuration of the past was changed; restore the decks and limits that were in force",
+				rec.Topic, rec.Partition, rec.Offset, v.Reason, v.Message, outcome)
+		}
+		return nil
+	}
+	v.Outcome, v.Reason = outcome, reason
+	switch reason {
+	case rating.UnknownAccount:
+		v.Message = "no such account when the call was appended: create it with PUT /v1/accounts/{id} and replay this record"
+	case rating.CurrencyMismatch:
+		v.Message = fmt.Sprintf("the call costs %s, the account has another currency", v.Charge.Currency)
+	default:
+		if outcome == balance.Parked {
+			v.Message = "parked when it was applied"
+		}
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+package consumer
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/kafka"
+	"github.com/creditstream/creditstream/rating"
+)
+
+// metrics of the stream. Labels are from closed sets: no account, user or number.
+type metrics struct {
+	records       *prometheus.CounterVec
+	parked        *prometheus.CounterVec
+	charges       *prometheus.CounterVec
+	batchRecords  prometheus.Histogram
+	scriptSeconds *prometheus.HistogramVec
+	debited       prometheus.Histogram
+	published     prometheus.Histogram
+	lag           *prometheus.GaugeVec
+	lagSeconds    *prometheus.GaugeVec
+	outbox        *prometheus.GaugeVec
+	takeOvers     *prometheus.CounterVec
+	waits         *prometheus.CounterVec
+	errors        *prometheus.CounterVec
+	held          prometheus.Gauge
+	confirmations prometheus.Counter
+	producerTime  prometheus.Counter
+	forgotten     prometheus.Counter
+}
+
+// latency buckets are fine around the goal of 50 ms.
+func latency() []float64 {
+	return []float64{.001, .002, .005, .01, .02, .03, .04, .05, .06, .08, .1, .2, .5, 1, 2, 5, 10, 30, 60, 300}
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	f := promauto.With(reg)
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return f.NewCounterVec(prometheus.CounterOpts{Name: "creditstream_consumer_" + name, Help: help}, labels)
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return f.NewGaugeVec(prometheus.GaugeOpts{Name: "creditstream_consumer_" + name, Help: help}, labels)
+	}
+	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
+		return f.NewHistogram(prometheus.HistogramOpts{Name: "creditstream_consumer_" + name, Help: help, Buckets: buckets})
+	}
+	m := &metrics{
+		records:      counter("records_total", "CDRs applied and published, by outcome.", "outcome"),
+		parked:       counter("parked_total", "CDRs parked in the dead-letter topic, by reason.", "reason"),
+		charges:      counter("charged_units_total", "Money charged, in units of the currency, by kind of call. Not a ledger: it is a float.", "kind", "currency"),
+		batchRecords: histogram("batch_records", "Records of one fetch.", prometheus.ExponentialBuckets(1, 4, 9)),
+		scriptSeconds: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "creditstream_consumer_script_seconds", Help: "One round trip of apply calls.", Buckets: latency(),
+		}, []string{"script"}),
+		debited:      histogram("append_to_debited_seconds", "From the broker's append of a CDR to its debit.", latency()),
+		published:    histogram("append_to_published_seconds", "From the broker's append of a CDR to the acknowledgement of all that it caused.", latency()),
+		lag:          gauge("lag_records", "Records between the last fetch and the log's end.", "topic", "partition"),
+		lagSeconds:   gauge("lag_seconds", "Age of the last fetched record while there are more; 0 at the end.", "topic", "partition"),
+		outbox:       gauge("outbox_entries", "Result entries applied and not yet published.", "topic", "partition"),
+		takeOvers:    counter("take_overs_total", "Take-overs after the first of an assignment, by cause.", "cause"),
+		waits:        counter("waits_total", "Times a worker waited, by what for.", "for"),
+		errors:       counter("errors_total", "Errors that were waited out, by kind.", "kind"),
+		held:         gauge("partitions_held", "Partitions assigned to this process.").WithLabelValues(),
+		producerTime: counter("producer_time_batches_total", "Fetches with a producer's timestamp instead of the broker's: set message.timestamp.type=LogAppendTime.").WithLabelValues(),
+		forgotten:    counter("id_slices_forgotten_total", "Slices of remembered CDR ids that were dropped.").WithLabelValues(),
+	}
+	m.confirmations = counter("confirmations_total", "Rounds in which every shard confirmed its marks.").WithLabelValues()
+	for _, o := range []balance.Outcome{balance.Charged, balance.Free, balance.Duplicate, balance.Parked} {
+		m.records.WithLabelValues(string(o))
+	}
+	for _, r := range rating.Reasons() {
+		m.parked.WithLabelValues(string(r))
+	}
+	for _, c := range []string{causeRefused, causeRedis, causeKafka, causeLog} {
+		m.takeOvers.WithLabelValues(c)
+	}
+	for _, wait := range []string{"behind", "unknown", "redis", "kafka"} {
+		m.waits.WithLabelValues(wait)
+	}
+	for _, kind := range []string{"kafka_fetch", "kafka_publish", "kafka_commit", "kafka_group", "redis", "timers"} {
+		m.errors.WithLabelValues(kind)
+	}
+	return m
+}
+
+func partitionLabel(s balance.Source) string { return strconv.Itoa(s.Partition) }
+
+func (m *metrics) seeLag(s balance.Source, f *kafka.Fetched, now time.Time) {
+	behind := f.End - f.Next
+	m.lag.WithLabelValues(s.Topic, partitionLabel(s)).Set(float64(max(0, behind)))
+	age := 0.0
+	if n := len(f.Records); n > 0 && behind > 0 {
+		age = max(0, now.Sub(time.UnixMilli(f.Records[n-1].AppendMillis)).Seconds())
+	}
+	m.lagSeconds.WithLabelValues(s.Topic, partitionLabel(s)).Set(age)
+}
+
+func (m *metrics) observeDebited(b *batch, indexes []int, now time.Time) {
+	if b.ends == nil {
+		return // commands
+	}
+	for _, i := range indexes {
+		m.debited.Observe(max(0, now.Sub(time.UnixMilli(b.records[i].AppendMillis)).Seconds()))
+	}
+}
+
+func (m *metrics) observePublished(records []kafka.Record, verdicts []balance.Verdict, now time.Time) {
+	for i := range verdicts {
+		v := &verdicts[i]
+		m.published.Observe(max(0, now.Sub(time.UnixMilli(records[i].AppendMillis)).Seconds()))
+		m.records.WithLabelValues(string(v.Outcome)).Inc()
+		switch v.Outcome {
+		case balance.Parked:
+			m.parked.WithLabelValues(string(v.Reason)).Inc()
+		case balance.Charged:
+			m.charges.WithLabelValues(string(v.CDR.Kind), v.Charge.Currency).Add(float64(v.Charge.Amount) / 1e6)
+		case balance.Free, balance.Duplicate:
+		}
+	}
+}

@@ -1,0 +1,186 @@
+package consumer_test
+
+import (
+	"testing"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+
+	"github.com/creditstream/creditstream/balance"
+)
+
+// committed returns the group's offset of a cdrs partition; -1: none.
+func (w *world) committed(partition int) int64 {
+	w.t.Helper()
+	c := kafkago.Client{Addr: kafkago.TCP(w.broker.Addr())}
+	r, err := c.OffsetFetch(w.t.Context(), &kafkago.OffsetFetchRequest{GroupID: "g", Topics: map[string][]int{"cdrs": {partition}}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r.Topics["cdrs"][0].CommittedOffset
+}
+
+// rounds waits for some confirmations of all shards.
+func rounds(t *testing.T, r *running) {
+	t.Helper()
+	const name = "creditstream_consumer_confirmations_total"
+	from := r.figure(t, name)
+	until(t, "confirmations", func() bool { return r.figure(t, name) >= from+5 })
+}
+
+func TestNothingIsCommittedBeforeItIsPublished(t *testing.T) {
+	w := newWorld(t)
+	r := w.start()
+	w.create("acme")
+	w.produce(0, w.call("acme", 1))
+	until(t, "first commit", func() bool { return w.committed(0) == 1 })
+	shut := make(chan struct{})
+	w.gate.open.Store(&shut)
+	w.produce(0, w.call("acme", 2))
+	until(t, "debited", func() bool { return w.spent("acme") == 3 })
+	rounds(t, r)
+	if c := w.committed(0); c != 1 {
+		t.Errorf("committed %d although the second call is not published", c)
+	}
+	w.gate.open.Store(nil)
+	close(shut)
+	until(t, "second commit", func() bool { return w.committed(0) == 2 })
+}
+
+func TestWhatWasNotPublishedIsPublishedByTheNextOwner(t *testing.T) {
+	w := newWorld(t)
+	r := w.start()
+	w.create("acme")
+	shut := make(chan struct{})
+	w.gate.open.Store(&shut)
+	w.produce(0, w.call("acme", 1), []byte("garbage"), w.call("acme", 2))
+	until(t, "debited", func() bool { return w.spent("acme") == 3 })
+	done := make(chan error)
+	go func() { done <- r.stop() }()
+	if err := <-done; err != nil { // the grace ends while the publisher is stuck
+		t.Fatal(err)
+	}
+	if n := len(w.rated()); n != 0 {
+		t.Fatalf("%d rated records", n)
+	}
+	w.gate.open.Store(nil)
+	w.start()
+	until(t, "published", func() bool { return len(w.rated()) == 2 && len(w.all(topics.DeadLetters)) == 1 })
+	if s := w.spent("acme"); s != 3 {
+		t.Errorf("spent %d, want 3", s)
+	}
+}
+
+func TestRestartGoesOnWhereItStopped(t *testing.T) {
+	w := newWorld(t)
+	r := w.start()
+	w.create("acme")
+	w.produce(0, w.call("acme", 1))
+	until(t, "debited", func() bool { return w.spent("acme") == 1 })
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	w.produce(0, w.call("acme", 10))
+	w.produce(1, w.call("acme", 100))
+	r = w.start()
+	until(t, "debited", func() bool { return w.spent("acme") == 111 })
+	until(t, "committed", func() bool { return w.committed(0) == 2 && w.committed(1) == 1 })
+	if n := r.figure(t, "creditstream_consumer_take_overs_total"); n != 0 {
+		t.Errorf("%v take-overs", n)
+	}
+}
+
+func TestAShardThatWentBackIsNoticedWhenIdle(t *testing.T) {
+	w := newWorld(t)
+	r := w.start()
+	w.create("acme", "globex")
+	until(t, "created", func() bool { return w.spent("acme") == 0 && w.spent("globex") == 0 })
+	w.produce(0, w.call("acme", 1))
+	until(t, "debited", func() bool { return w.spent("acme") == 1 })
+	rounds(t, r)
+	old := w.dump()
+	w.produce(0, w.call("acme", 10))
+	w.produce(1, w.call("globex", 100))
+	w.command(&balance.Command{Type: balance.PutAccount, Account: "late", ID: "create", Put: &balance.Settings{Currency: "USD"}})
+	until(t, "debited", func() bool { return w.spent("acme") == 11 && w.spent("globex") == 100 && w.spent("late") == 0 })
+	w.restore(old) // and nothing more is sent
+	until(t, "debited again", func() bool { return w.spent("acme") == 11 && w.spent("globex") == 100 && w.spent("late") == 0 })
+	rounds(t, r)
+	if a := r.figure(t, "creditstream_consumer_take_overs_total", "cause", "refused"); a == 0 {
+		t.Error("no take-over")
+	}
+	if n := len(w.all(topics.DeadLetters)); n != 0 {
+		t.Errorf("%d parked", n)
+	}
+}
+
+// dump and restore take the whole database back in one step, as a failover does.
+func (w *world) dump() map[string]string {
+	w.t.Helper()
+	out := map[string]string{}
+	for _, k := range w.rdb.Keys(w.t.Context(), "*").Val() {
+		out[k] = w.rdb.Dump(w.t.Context(), k).Val()
+	}
+	return out
+}
+
+func (w *world) restore(keys map[string]string) {
+	w.t.Helper()
+	p := w.rdb.TxPipeline()
+	p.FlushDB(w.t.Context())
+	for k, v := range keys {
+		p.Restore(w.t.Context(), k, 0, v)
+	}
+	if _, err := p.Exec(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestAnEmptyRedisIsFilledFromTheLogs(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	w.create("acme")
+	w.produce(0, w.call("acme", 1), w.call("acme", 2))
+	until(t, "debited", func() bool { return w.spent("acme") == 3 })
+	if err := w.rdb.FlushDB(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "debited again", func() bool { return w.spent("acme") == 3 })
+}
+
+func TestATruncatedLogStopsTheConsumer(t *testing.T) {
+	w := newWorld(t)
+	r := w.start()
+	w.create("acme")
+	w.produce(0, w.call("acme", 1), w.call("acme", 2))
+	until(t, "debited", func() bool { return w.spent("acme") == 3 })
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	marks := w.rdb.Keys(t.Context(), "cs:*:marks").Val()
+	for _, k := range marks { // as if the topic were another one of the same length
+		v := w.rdb.HGet(t.Context(), k, "cdrs/0").Val()
+		if v == "" {
+			continue
+		}
+		if err := w.rdb.HSet(t.Context(), k, "cdrs/0", forge(v)).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r = w.start()
+	until(t, "an error", func() bool { return r.failed() })
+}
+
+func TestStopIsQuickWhileBehind(t *testing.T) {
+	w := newWorld(t)
+	r := w.start()
+	until(t, "ready", func() bool { return r.Ready() == nil })
+	w.produce(0, w.call("nobody", 1))
+	began := time.Now()
+	if err := r.stop(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("took %s, at most 10 s are allowed", took)
+	}
+}

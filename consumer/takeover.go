@@ -1,0 +1,227 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+
+	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/kafka"
+)
+
+// Causes of a take-over after the first.
+const (
+	causeRefused = "refused" // the mark is not the expected one
+	causeRedis   = "redis"   // a reply was lost, or Redis is away
+	causeKafka   = "kafka"
+	causeLog     = "log" // the log does not have what was asked for
+)
+
+// takeOver reads marks and outboxes, checks that the log is the one that they
+// speak of, publishes the outboxes, and returns the entries whose payment requests
+// are still held and the offset to read from.
+func (w *worker) takeOver(ctx, stop context.Context) (held []*balance.Entry, from int64, err error) {
+	start, end, err := w.consumer.log.Bounds(ctx, w.source.Topic, w.source.Partition)
+	if err != nil {
+		return nil, 0, w.kafkaAway(err)
+	}
+	shards := make([]int, len(w.lanes))
+	for i, l := range w.lanes {
+		shards[i] = l.shard
+	}
+	holdings, err := w.store().TakeOver(ctx, w.source, shards)
+	if err != nil {
+		return nil, 0, w.redisAway(err)
+	}
+	r := &replay{worker: w, holdings: holdings, start: start, end: end, from: math.MaxInt64}
+	if err := r.plan(); err != nil {
+		return nil, 0, err
+	}
+	for i := range holdings {
+		w.lanes[i].reset(&holdings[i])
+	}
+	w.endAtTakeOver = end
+	if held, err = r.run(ctx, stop); err != nil {
+		return nil, 0, err
+	}
+	low := lowest(holdings)
+	w.readTo = low.Last
+	w.setFed(fed{low.Next, low.Last})
+	w.logger().InfoContext(ctx, "took over", w.partition(), slog.Int64("from", low.Next), slog.Int64("log_end", end),
+		slog.Int("published_again", r.entries))
+	return held, low.Next, nil
+}
+
+// kafkaAway makes an error of Kafka a reason to take over again later, if waiting
+// helps.
+func (w *worker) kafkaAway(err error) error {
+	if !kafka.Temporary(err) {
+		return err
+	}
+	w.metrics().waits.WithLabelValues("kafka").Inc()
+	return &takeOverError{causeKafka, err}
+}
+
+// redisAway does the same for an error of Redis.
+func (w *worker) redisAway(err error) error {
+	if !balance.Temporary(err) {
+		return err
+	}
+	w.metrics().waits.WithLabelValues("redis").Inc()
+	return &takeOverError{causeRedis, err}
+}
+
+func lowest(holdings []balance.Holding) balance.Mark {
+	low := holdings[0].Mark
+	for _, h := range holdings[1:] {
+		if h.Mark.Next < low.Next {
+			low = h.Mark
+		}
+	}
+	return low
+}
+
+// A replay reads again what the outboxes speak of, and the last record before
+// each mark.
+type replay struct {
+	worker     *worker
+	holdings   []balance.Holding
+	start, end int64 // of the log
+	from, to   int64 // to read
+	entries    int
+	unchecked  []bool // of holding i: its last record is to be compared
+}
+
+// plan says what to read, or what is missing.
+func (r *replay) plan() error {
+	r.unchecked = make([]bool, len(r.holdings))
+	need := func(from, to int64) { r.from, r.to = min(r.from, from), max(r.to, to) }
+	for i, h := range r.holdings {
+		m := h.Mark
+		switch {
+		case m.Next < r.start:
+			return fmt.Errorf("shard %d: the mark is at %d but the log begins at %d: %d records are lost; "+
+				"restore a Redis backup whose marks are in the log, or the log itself", h.Shard, m.Next, r.start, r.start-m.Next)
+		case m.Next > r.end:
+			// a new leader may not know the end of its log for a moment: see patience
+			return &takeOverError{causeLog, fmt.Errorf("shard %d: the mark is at %d but the log ends at %d: the topic was recreated or truncated; "+
+				"restore the log, or start with an empty Redis on this one", h.Shard, m.Next, r.end)}
+		}
+		if m.Last.Offset >= r.start {
+			r.unchecked[i] = true
+			need(m.Last.Offset, m.Last.Offset+1)
+		}
+		for _, e := range h.Outbox {
+			if e.First < r.start {
+				return fmt.Errorf("shard %d: a result entry of records %d to %d is not published, but the log begins at %d: "+
+					"its retention is too short", h.Shard, e.First, e.End, r.start)
+			}
+			need(e.First, e.End)
+			r.entries++
+		}
+	}
+	return nil
+}
+
+// run reads and publishes. It returns the entries with payment requests.
+func (r *replay) run(ctx, stop context.Context) (held []*balance.Entry, err error) {
+	w := r.worker
+	for failed := 0; r.from < r.to; {
+		if stop.Err() != nil {
+			return nil, &takeOverError{causeLog, stop.Err()}
+		}
+		f, err := w.consumer.log.Fetch(ctx, w.source.Topic, w.source.Partition, r.from,
+			kafka.FetchOptions{MaxWait: w.consumer.cfg.FetchWait, MaxBytes: w.consumer.cfg.FetchBytes})
+		if err != nil {
+			if err := w.fate(ctx, err, &failed); err != nil {
+				return nil, err
+			}
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			continue
+		}
+		b, err := w.prepare(&f, nil)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.take(ctx, b); err != nil {
+			return nil, err
+		}
+		r.from = f.Next
+	}
+	for i, unchecked := range r.unchecked {
+		if unchecked {
+			return nil, r.otherLog(i, "is not in the log")
+		}
+	}
+	var all []*balance.Entry
+	for _, h := range r.holdings {
+		all = append(all, h.Outbox...)
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	if err := w.consumer.cfg.Publisher.Publish(ctx, nil, nil, all); err != nil {
+		return nil, w.publishError(ctx, err)
+	}
+	return w.acknowledge(all), nil
+}
+
+// take compares last records, and publishes what the outboxes say of a batch.
+func (r *replay) take(ctx context.Context, b *batch) error {
+	w := r.worker
+	for i := range r.holdings {
+		last := r.holdings[i].Mark.Last
+		k := find(b.records, last.Offset)
+		if !r.unchecked[i] || k < 0 {
+			continue
+		}
+		if got := balance.RecordDigest(b.records[k].Key, b.records[k].Value); got != last.Digest {
+			return r.otherLog(i, "is "+got+" in the log")
+		}
+		r.unchecked[i] = false
+	}
+	var records []kafka.Record
+	var verdicts []balance.Verdict
+	for i := range r.holdings {
+		for _, e := range r.holdings[i].Outbox {
+			rs, vs, err := b.decided(w, i, e)
+			if err != nil {
+				return err
+			}
+			records, verdicts = append(records, rs...), append(verdicts, vs...)
+		}
+	}
+	if len(records) == 0 {
+		return nil
+	}
+	if err := w.consumer.cfg.Publisher.Publish(ctx, records, verdicts, nil); err != nil {
+		return w.publishError(ctx, err)
+	}
+	return nil
+}
+
+func (r *replay) otherLog(i int, what string) error {
+	h := &r.holdings[i]
+	return fmt.Errorf("shard %d: the record at %d, last before the mark, had digest %s and %s: "+
+		"this is not the log that was applied (topic recreated or truncated?)", h.Shard, h.Mark.Last.Offset, h.Mark.Last.Digest, what)
+}
+
+// find returns the index of an offset in records, or -1.
+func find(records []kafka.Record, offset int64) int {
+	lo, hi := 0, len(records)
+	for lo < hi {
+		mid := (lo + hi) / 2
+		if records[mid].Offset < offset {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo < len(records) && records[lo].Offset == offset {
+		return lo
+	}
+	return -1
+}
