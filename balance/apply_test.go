@@ -173,7 +173,12 @@ func TestBoundsStopBeforeTheFirstWrite(t *testing.T) {
 	_, b := w.cdrBatch(0, "acme", 1, 2)
 	b.Debits[0].Account = sameShard(w, "acme")
 	r := w.store.ApplyCDRs(t.Context(), []*balance.CDRBatch{b})[0]
-	if !errors.Is(r.Err, balance.ErrBounds) || balance.Temporary(r.Err) == true {
+	if !errors.Is(r.Err, balance.ErrBounds) || balance.Temporary(r.Err) {
+		t.Errorf("%+v", r)
+	}
+	b.Debits[1].Digest = b.Debits[0].Digest // looked at one by one
+	b.Debits[0].Account, b.Debits[0].Amount = "acme", 2
+	if r := w.store.ApplyCDRs(t.Context(), []*balance.CDRBatch{b})[0]; !errors.Is(r.Err, balance.ErrBounds) {
 		t.Errorf("%+v", r)
 	}
 	if a := w.account(sameShard(w, "acme")); a.Spent != 0 {

@@ -290,3 +290,33 @@ func TestLotsExpireInOrderAndTakeTheRest(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 }
+
+func TestAnOldWishIsNotTakenForTheNextOne(t *testing.T) {
+	w := newWorld(t)
+	w.command(topUpAfter(w, auto(put("acme"), 20, 50)))
+	wish := wantWish(t, w.calls(0, "acme", 95), 1, 50)
+	w.command(request(wish))
+	w.command(declined(1, "try_later"))
+	w.now = w.now.Add(2 * time.Hour)
+	w.command(w.due()[0]) // idle again, and nothing was paid in
+	if e := w.command(request(wish)); len(e.Requests) != 0 {
+		t.Fatalf("number 1 is asked for again: %+v", e.Requests)
+	}
+}
+
+func TestCommandsAreAppliedOnce(t *testing.T) {
+	w := newWorld(t)
+	w.command(put("acme"))
+	sh := w.store.ShardOf("acme")
+	l := lane{sh, balance.Source{Topic: "credit-commands", Partition: w.store.CommandPartition(sh)}}
+	b := &balance.CommandBatch{Position: w.position(l, 2), Orders: []balance.Order{{Offset: 1, AppendMillis: w.now.UnixMilli(), Command: topUp("acme", "k", 10)}}}
+	w.took(l, w.store.ApplyCommands(t.Context(), []*balance.CommandBatch{b})[0])
+	if r := w.store.ApplyCommands(t.Context(), []*balance.CommandBatch{b})[0]; r.Status != balance.Refused {
+		t.Errorf("the same call again: %+v", r)
+	}
+	b.Next, b.Expect = 3, w.mark(l)
+	b.Expect.Name = "0123456789012345678901234567890123456789"
+	if r := w.store.ApplyCommands(t.Context(), []*balance.CommandBatch{b})[0]; r.Status != balance.Refused {
+		t.Errorf("another history: %+v", r)
+	}
+}

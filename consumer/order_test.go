@@ -7,6 +7,7 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/rating"
 )
 
 // committed returns the group's offset of a cdrs partition; -1: none.
@@ -146,6 +147,32 @@ func TestAnEmptyRedisIsFilledFromTheLogs(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "debited again", func() bool { return w.spent("acme") == 3 })
+}
+
+// On a replay a request that the log has answered is not made again.
+func TestAnsweredRequestsAreNotMadeAgain(t *testing.T) {
+	w := newWorld(t)
+	r := w.start()
+	w.create("globex")
+	until(t, "created", func() bool { return w.spent("globex") == 0 })
+	rounds(t, r)
+	old := w.dump()
+	w.command(recharging("acme"))
+	until(t, "request", func() bool { return len(w.all(topics.RechargeRequests)) == 1 })
+	amount := rating.Micros(50)
+	w.command(&balance.Command{Type: balance.Result, Account: "acme", N: 1, Status: "succeeded", Amount: &amount, Currency: "USD"})
+	until(t, "credit", func() bool { a, err := w.store.Account(t.Context(), "acme"); return err == nil && a.Balance() == 50 })
+	w.restore(old)
+	until(t, "credit again", func() bool { a, err := w.store.Account(t.Context(), "acme"); return err == nil && a.Balance() == 50 })
+	w.produce(0, w.call("acme", 30)) // 20 left: the next request goes out after whatever was held
+	until(t, "second request", func() bool { n := len(w.all(topics.RechargeRequests)); return n >= 2 })
+	seen := map[string]int{}
+	for _, rec := range w.all(topics.RechargeRequests) {
+		seen[header(&rec, "ce_id")]++
+	}
+	if seen["acme/1"] != 1 || seen["acme/2"] != 1 {
+		t.Errorf("requests %v", seen)
+	}
 }
 
 func TestATruncatedLogStopsTheConsumer(t *testing.T) {

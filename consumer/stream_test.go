@@ -43,15 +43,21 @@ func TestStreamEndToEnd(t *testing.T) {
 	}
 }
 
-func TestRechargeGoesRoundTheLog(t *testing.T) {
-	w := newWorld(t)
-	w.start()
+// recharging creates an account that buys 50 micros at 20.
+func recharging(account string) *balance.Command {
 	on, pm, trigger, amount := true, "pm_1", rating.Micros(20), rating.Micros(50)
-	w.command(&balance.Command{Type: balance.PutAccount, Account: "acme", ID: "create", Put: &balance.Settings{
+	return &balance.Command{Type: balance.PutAccount, Account: account, ID: "create", Put: &balance.Settings{
 		Currency: "USD", AutoRecharge: &balance.Nullable[balance.AutoRecharge]{Value: balance.AutoRecharge{
 			Enabled: &on, PaymentMethod: &pm, Trigger: &trigger, Amount: &amount,
 		}},
-	}})
+	}}
+}
+
+func TestRechargeGoesRoundTheLog(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	amount := rating.Micros(50)
+	w.command(recharging("acme"))
 	until(t, "request", func() bool { return len(w.all(topics.RechargeRequests)) == 1 })
 	req := w.all(topics.RechargeRequests)[0]
 	if header(&req, "ce_id") != "acme/1" {
