@@ -1,0 +1,116 @@
+package httpapi
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/creditstream/creditstream/balance"
+)
+
+// accounts is what is read of balance.Store.
+type accounts interface {
+	// Account returns balance.ErrUnknownAccount when there is none of this id.
+	Account(ctx context.Context, id string) (*balance.Account, error)
+	CommandResult(ctx context.Context, account, id string) (r balance.CommandResult, found bool, err error)
+	AppliedTo(ctx context.Context, account string) (next int64, err error)
+}
+
+// commandLog writes to credit-commands.
+type commandLog interface {
+	// Append returns once the command is acknowledged by all replicas in sync. After
+	// an error the command may be in the log or not.
+	Append(ctx context.Context, c *balance.Command) (partition int, offset int64, err error)
+}
+
+// Options says what the API works on. Accounts and Commands are required.
+type Options struct {
+	Accounts accounts
+	Commands commandLog
+	// Ready returns nil when this process does its work, else what it waits for.
+	// It is called by many goroutines. Default: always ready.
+	Ready func() error
+
+	Registerer prometheus.Registerer // of the API's own metrics; nil: they are kept nowhere
+	Gatherer   prometheus.Gatherer   // what /metrics shows; nil: there is no such route
+	Log        *slog.Logger          // nil: none
+	Version    string                // in the OpenAPI document; default "dev"
+
+	AppendTimeout time.Duration // for the log to acknowledge a command; default 5 s
+	ApplyWait     time.Duration // for a command to be applied before 202 is answered; default 5 s
+	BodyTimeout   time.Duration // for the body of a request to arrive; default 5 s
+}
+
+// maxBodyBytes bounds the body of a request.
+const maxBodyBytes = 64 << 10
+
+type server struct {
+	opt  Options
+	mux  *http.ServeMux
+	huma huma.API
+}
+
+// New returns the handler of all routes. It starts no goroutine. Serve it with
+// Serve, or behind timeouts of your own.
+func New(opt Options) http.Handler {
+	const wait = 5 * time.Second
+	opt.AppendTimeout = cmp.Or(opt.AppendTimeout, wait)
+	opt.ApplyWait = cmp.Or(opt.ApplyWait, wait)
+	opt.BodyTimeout = cmp.Or(opt.BodyTimeout, wait)
+	opt.Log = cmp.Or(opt.Log, slog.New(slog.DiscardHandler))
+	if opt.Ready == nil {
+		opt.Ready = func() error { return nil }
+	}
+	mux := http.NewServeMux()
+	s := &server{opt: opt, mux: mux, huma: humago.New(mux, config(cmp.Or(opt.Version, "dev")))}
+	s.accountRoutes()
+	s.topUpRoutes()
+	s.rechargeRoutes()
+	s.healthRoutes()
+	s.documentRoute()
+	return newFront(mux, opt.Registerer, opt.Log)
+}
+
+// config is huma's, without what it adds unasked: a docs page that loads scripts
+// from elsewhere, $schema in bodies, routes for single schemas, and its own
+// openapi route, which builds the document in a data race.
+func config(version string) huma.Config {
+	c := huma.DefaultConfig("creditstream", version)
+	c.Info.Description = "Prepaid balances for calls. A change is answered when it is applied. Errors are problems of RFC 9457."
+	c.CreateHooks, c.DocsPath, c.SchemasPath, c.OpenAPIPath = nil, "", "", ""
+	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshal}
+	c.Formats = map[string]huma.Format{"application/json": format, "json": format} // the second for application/problem+json
+	return c
+}
+
+// documentRoute serves the OpenAPI document, made at the first request for it.
+func (s *server) documentRoute() {
+	document := sync.OnceValues(func() ([]byte, error) { return json.Marshal(s.huma.OpenAPI()) })
+	s.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, r *http.Request) {
+		b, err := document()
+		if err != nil {
+			s.opt.Log.ErrorContext(r.Context(), "cannot write the OpenAPI document", "error", err)
+			writeProblem(w, problem(http.StatusInternalServerError, reasonInternal, "There is no OpenAPI document."))
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(b)
+	})
+}
+
+// bodyOperation completes an operation that reads a body and makes a change.
+func (s *server) bodyOperation(op huma.Operation) huma.Operation {
+	op.MaxBodyBytes, op.BodyReadTimeout = maxBodyBytes, s.opt.BodyTimeout
+	op.Responses = s.changeResponses()
+	op.Errors = append(op.Errors, http.StatusBadRequest, http.StatusForbidden, http.StatusRequestTimeout, http.StatusConflict,
+		http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusServiceUnavailable)
+	return op
+}

@@ -1,0 +1,169 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/creditstream/creditstream/balance"
+)
+
+// changeOutput is the answer to a change: 200 and the account, or 202 and where
+// to look.
+type changeOutput struct {
+	Status   int
+	Location string `header:"Location" hidden:"true"`
+	Body     any
+}
+
+type accepted struct {
+	Status string `json:"status" enum:"accepted"`
+}
+
+func (s *server) changeResponses() map[string]*huma.Response {
+	schemas := s.huma.OpenAPI().Components.Schemas
+	body := func(t reflect.Type) map[string]*huma.MediaType {
+		return map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(t, true, "")}}
+	}
+	return map[string]*huma.Response{
+		"200": {Description: "Applied: the account as it is now", Content: body(reflect.TypeFor[account]())},
+		"202": {
+			Description: "Accepted, but not applied in time: it will be. The same request says what became of it, given the same Idempotency-Key",
+			Headers:     map[string]*huma.Param{"Location": {Description: "The account", Schema: &huma.Schema{Type: huma.TypeString}}},
+			Content:     body(reflect.TypeFor[accepted]()),
+		},
+	}
+}
+
+// change appends a command with an id, waits until it is applied and answers with
+// the account or with why it was refused.
+func (s *server) change(ctx context.Context, c *balance.Command) (*changeOutput, error) {
+	if err := c.Validate(); err != nil {
+		return nil, problem(http.StatusUnprocessableEntity, reasonInvalid, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	digest, err := c.Digest()
+	if err != nil {
+		return nil, problem(http.StatusInternalServerError, reasonInternal, "The command has no digest: %s.", err)
+	}
+	offset, err := s.append(ctx, c)
+	if err != nil {
+		s.opt.Log.DebugContext(ctx, "append command", "account", c.Account, "error", err)
+		return nil, problem(http.StatusServiceUnavailable, reasonLogAway, "%s", unknownOutcome(c))
+	}
+	a, err := s.await(ctx, c, digest, offset)
+	if err != nil {
+		return nil, err
+	}
+	if a == nil {
+		return &changeOutput{
+			Status: http.StatusAccepted, Location: "/v1/accounts/" + url.PathEscape(c.Account), Body: accepted{Status: "accepted"},
+		}, nil
+	}
+	return &changeOutput{Status: http.StatusOK, Body: view(a)}, nil
+}
+
+// append goes on when the client has gone away: half a request must not become a
+// command of which nobody knows whether it is in the log.
+func (s *server) append(ctx context.Context, c *balance.Command) (int64, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opt.AppendTimeout)
+	defer cancel()
+	_, offset, err := s.opt.Commands.Append(ctx, c)
+	return offset, err
+}
+
+func unknownOutcome(c *balance.Command) string {
+	again := "Send the same request again with the same Idempotency-Key: it counts once."
+	if c.Type == balance.Result {
+		again = "Send the same result again: it counts once."
+	}
+	return "The log of commands did not answer. Nothing is known about this change: it may be applied later, or never. " + again
+}
+
+// Waits between two looks at what is applied.
+const (
+	firstLook = 2 * time.Millisecond
+	lastLook  = 50 * time.Millisecond
+)
+
+// await returns the account once the command is applied, a problem if it had no
+// effect, and nil for both if that is not known in time. While Redis is away it
+// goes on asking: the command is in the log, and that is what counts.
+func (s *server) await(ctx context.Context, c *balance.Command, digest string, offset int64) (*balance.Account, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.opt.ApplyWait)
+	defer cancel()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var why error
+	for wait := firstLook; ; wait = min(2*wait, lastLook) {
+		select {
+		case <-ctx.Done():
+			s.opt.Log.DebugContext(ctx, "command not known to be applied in time", "account", c.Account, "error", why)
+			return nil, nil //nolint:nilnil // stated above
+		case <-timer.C:
+		}
+		var a *balance.Account
+		var final bool
+		if a, final, why = s.outcome(ctx, c, digest, offset); final {
+			return a, why
+		}
+		timer.Reset(wait)
+	}
+}
+
+var errNotApplied = errors.New("not applied yet")
+
+// outcome looks once. final is false, and the error says why, while it is not
+// known what became of the command.
+func (s *server) outcome(ctx context.Context, c *balance.Command, digest string, offset int64) (a *balance.Account, final bool, err error) {
+	next, err := s.opt.Accounts.AppliedTo(ctx, c.Account)
+	if err != nil {
+		return nil, false, err
+	}
+	if next <= offset {
+		return nil, false, errNotApplied
+	}
+	r, found, err := s.opt.Accounts.CommandResult(ctx, c.Account, c.ID)
+	if err != nil {
+		return nil, false, err
+	}
+	if found && r.Digest != digest {
+		return nil, true, problem(http.StatusConflict, reasonKeyConflict, "This Idempotency-Key was used with another body. Nothing changed.")
+	}
+	if r.Refused != "" {
+		if err := refusal(r.Refused, c); err != nil {
+			return nil, true, err
+		}
+	}
+	a, err = s.opt.Accounts.Account(ctx, c.Account)
+	switch {
+	case err == nil && found:
+		return a, true, nil
+	case errors.Is(err, balance.ErrUnknownAccount) && !found && !creates(c):
+		// Unless Redis went back meanwhile: then the command will be applied again.
+		if next, err = s.opt.Accounts.AppliedTo(ctx, c.Account); err != nil || next <= offset {
+			return nil, false, errors.Join(errNotApplied, err)
+		}
+		return nil, true, unknown(c)
+	case err == nil || errors.Is(err, balance.ErrUnknownAccount):
+		return nil, false, errNotApplied // two answers that exclude each other: Redis went back between them
+	}
+	return nil, false, err
+}
+
+// creates reports whether the command makes an account that is not there.
+func creates(c *balance.Command) bool { return c.Put != nil && c.Put.Currency != "" }
+
+// unknown is the problem of a command for an account that was not there when its
+// turn came.
+func unknown(c *balance.Command) error {
+	if c.Type == balance.PutAccount {
+		return problem(http.StatusUnprocessableEntity, reasonNeedsCurrency, "There is no account %s; to create it, give its currency. Nothing changed.", c.Account)
+	}
+	return problem(http.StatusNotFound, reasonUnknown, "There is no account %s. Nothing changed.", c.Account)
+}

@@ -1,0 +1,4 @@
+package httpapi
+
+// ServeWithin is Serve with other times to stop in.
+var ServeWithin = serve

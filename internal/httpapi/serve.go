@@ -1,0 +1,53 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Serve answers on ln until ctx ends, then stops within 8 s: no new connections at
+// once, changes that wait to be applied are answered 202 after 2 s, and whoever
+// is still connected after that is cut off. It closes ln, and returns nil after
+// such a stop.
+func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
+	return serve(ctx, ln, h, log, 2*time.Second, 8*time.Second)
+}
+
+func serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger, patience, limit time.Duration) error {
+	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	srv := &http.Server{
+		Handler:           h,
+		BaseContext:       func(net.Listener) context.Context { return requests },
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second, // of a body that no route reads; the others have BodyTimeout
+		WriteTimeout:      30 * time.Second, // more than AppendTimeout and ApplyWait together
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve HTTP: %w", err)
+	case <-ctx.Done():
+	}
+	impatient := time.AfterFunc(patience, cancel)
+	defer impatient.Stop()
+	stop, cancelStop := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancelStop()
+	err := srv.Shutdown(stop)
+	if err != nil {
+		err = fmt.Errorf("stop HTTP: %w", errors.Join(err, srv.Close()))
+	}
+	if stopped := <-served; !errors.Is(stopped, http.ErrServerClosed) {
+		err = errors.Join(err, fmt.Errorf("serve HTTP: %w", stopped))
+	}
+	return err
+}
