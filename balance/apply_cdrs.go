@@ -37,36 +37,38 @@ type CDRBatch struct {
 
 // Cut returns how many of debits one batch may carry.
 func Cut(debits []Debit) int {
-	var currency map[string]string
-	first := ""
-	for i := range debits {
+	n := min(len(debits), MaxBatch)
+	if oneCurrency(debits[:n]) { // as ever
+		return n
+	}
+	currency := map[string]string{}
+	for i := range debits[:n] {
 		d := &debits[i]
-		if i == MaxBatch {
-			return i
-		}
 		if d.Account == "" || d.Amount == 0 {
 			continue
-		}
-		if first == "" {
-			first = d.Currency
-		}
-		if d.Currency == first && currency == nil {
-			continue // one currency so far, as ever
-		}
-		if currency == nil {
-			currency = map[string]string{}
-			for _, e := range debits[:i] {
-				if e.Account != "" && e.Amount > 0 {
-					currency[e.Account] = e.Currency
-				}
-			}
 		}
 		if c, ok := currency[d.Account]; ok && c != d.Currency {
 			return i
 		}
 		currency[d.Account] = d.Currency
 	}
-	return len(debits)
+	return n
+}
+
+func oneCurrency(debits []Debit) bool {
+	first := ""
+	for i := range debits {
+		if debits[i].Amount == 0 {
+			continue
+		}
+		if first == "" {
+			first = debits[i].Currency
+		}
+		if debits[i].Currency != first {
+			return false
+		}
+	}
+	return true
 }
 
 // ApplyCDRs applies batches, each to its shard, in one round trip. The caller has
@@ -180,7 +182,7 @@ func (g *grouping) pack(debits []Debit) string {
 		if g.place[i] >= 0 {
 			number = before[g.in[i]] + g.place[i] + 1
 		}
-		b = binary.LittleEndian.AppendUint16(b, uint16(number)) //nolint:gosec // at most MaxBatch
+		b = binary.LittleEndian.AppendUint16(b, uint16(number))
 	}
 	for _, i := range g.loose {
 		add(i)

@@ -21,8 +21,8 @@ func TestFundedSpentAndCrossed(t *testing.T) {
 	w := newWorld(t)
 	wantEvents(t, w.command(put("acme", 30, 10)), "balance.low") // a new account stands at 0
 	wantEvents(t, w.command(topUp("acme", "k1", 100)), "funds.added", "balance.recovered")
-	wantEvents(t, w.calls(0, "acme", 50, 19))
-	e := w.calls(0, "acme", 1, 25, 3, 3)
+	wantEvents(t, w.calls(50, 19))
+	e := w.calls(1, 25, 3, 3)
 	wantEvents(t, e, "balance.low", "balance.low", "balance.depleted")
 	if got := e.Events[0].Get("threshold"); got != "30" {
 		t.Errorf("first level %s", got)
@@ -101,7 +101,7 @@ func TestCDRWaitsForCommandsAndAccounts(t *testing.T) {
 	// an account that may yet come: wait until the commands are past the CDR
 	_, c := w.cdrBatch(0, "acme", 5)
 	for i := range c.Debits {
-		c.Debits[i].Account = sameShard(w, "acme")
+		c.Debits[i].Account = neighbour(w)
 	}
 	r := w.store.ApplyCDRs(t.Context(), []*balance.CDRBatch{c})[0]
 	if r.Status != balance.Unknown || r.Until != c.Debits[0].AppendMillis+250 {
@@ -116,11 +116,11 @@ func TestCDRWaitsForCommandsAndAccounts(t *testing.T) {
 	}
 }
 
-// sameShard returns another account of the same shard.
-func sameShard(w *world, account string) string {
+// neighbour returns another account of acme's shard.
+func neighbour(w *world) string {
 	for i := range 1000 {
 		id := "other" + string(rune('a'+i%26)) + string(rune('a'+i/26))
-		if w.store.ShardOf(id) == w.store.ShardOf(account) {
+		if w.store.ShardOf(id) == w.store.ShardOf("acme") {
 			return id
 		}
 	}
@@ -166,12 +166,12 @@ func TestEmergencyNeedsNoAccount(t *testing.T) {
 func TestBoundsStopBeforeTheFirstWrite(t *testing.T) {
 	w := newWorld(t)
 	w.command(put("acme"))
-	w.command(put(sameShard(w, "acme")))
+	w.command(put(neighbour(w)))
 	if err := w.rdb.HSet(t.Context(), "cs:{"+itoa(w.store.ShardOf("acme"))+"}:acct:acme", "spent", "8999999999999999").Err(); err != nil {
 		t.Fatal(err)
 	}
 	_, b := w.cdrBatch(0, "acme", 1, 2)
-	b.Debits[0].Account = sameShard(w, "acme")
+	b.Debits[0].Account = neighbour(w)
 	r := w.store.ApplyCDRs(t.Context(), []*balance.CDRBatch{b})[0]
 	if !errors.Is(r.Err, balance.ErrBounds) || balance.Temporary(r.Err) {
 		t.Errorf("%+v", r)
@@ -181,7 +181,7 @@ func TestBoundsStopBeforeTheFirstWrite(t *testing.T) {
 	if r := w.store.ApplyCDRs(t.Context(), []*balance.CDRBatch{b})[0]; !errors.Is(r.Err, balance.ErrBounds) {
 		t.Errorf("%+v", r)
 	}
-	if a := w.account(sameShard(w, "acme")); a.Spent != 0 {
+	if a := w.account(neighbour(w)); a.Spent != 0 {
 		t.Errorf("half applied: spent %d", a.Spent)
 	}
 }

@@ -323,16 +323,22 @@ func (s *Settings) validate() error {
 		}
 	}
 	if s.AutoRecharge != nil && !s.AutoRecharge.Null {
-		a := s.AutoRecharge.Value
-		if a.Trigger != nil && (*a.Trigger < 0 || *a.Trigger > MaxPurchase) {
-			bad("auto_recharge.trigger %s: between 0 and %s is allowed", *a.Trigger, MaxPurchase)
-		}
-		if a.Amount != nil && (*a.Amount < 1 || *a.Amount > MaxPurchase) {
-			bad("auto_recharge.amount %s: more than 0 and at most %s is allowed", *a.Amount, MaxPurchase)
-		}
-		if a.PaymentMethod != nil && !validText(*a.PaymentMethod) {
-			bad("auto_recharge.payment_method %q: 1 to %d visible ASCII characters without spaces are allowed", *a.PaymentMethod, MaxTextBytes)
-		}
+		errs = append(errs, s.AutoRecharge.Value.validate())
+	}
+	return errors.Join(errs...)
+}
+
+func (a *AutoRecharge) validate() error {
+	var errs []error
+	bad := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }
+	if a.Trigger != nil && (*a.Trigger < 0 || *a.Trigger > MaxPurchase) {
+		bad("auto_recharge.trigger %s: between 0 and %s is allowed", *a.Trigger, MaxPurchase)
+	}
+	if a.Amount != nil && (*a.Amount < 1 || *a.Amount > MaxPurchase) {
+		bad("auto_recharge.amount %s: more than 0 and at most %s is allowed", *a.Amount, MaxPurchase)
+	}
+	if a.PaymentMethod != nil && !validText(*a.PaymentMethod) {
+		bad("auto_recharge.payment_method %q: 1 to %d visible ASCII characters without spaces are allowed", *a.PaymentMethod, MaxTextBytes)
 	}
 	return errors.Join(errs...)
 }

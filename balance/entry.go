@@ -3,6 +3,7 @@ package balance
 import (
 	"crypto/sha1" //nolint:gosec // an event id is a name, not a secret
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -198,7 +199,7 @@ type fields struct {
 func (f *fields) text() string {
 	if len(f.rest) == 0 {
 		if f.err == nil {
-			f.err = fmt.Errorf("a field is missing")
+			f.err = errors.New("a field is missing")
 		}
 		return ""
 	}

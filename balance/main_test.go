@@ -27,13 +27,11 @@ func TestMain(m *testing.M) {
 		server, err = redisserver.Start(context.Background(), redisserver.Options{Dir: dir, Args: []string{"--databases", "4000"}})
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "tests of money need a redis-server:", err)
-		os.Exit(1)
+		panic(fmt.Sprintf("tests of money need a redis-server: %v", err))
 	}
-	code := m.Run()
+	m.Run()
 	server.Kill()
 	_ = os.RemoveAll(dir)
-	os.Exit(code)
 }
 
 // world is one store with few shards, and a log position per source, kept as a
@@ -148,10 +146,11 @@ func (w *world) cdrBatch(partition int, account string, charges ...int64) (lane,
 	return l, b
 }
 
-func (w *world) calls(partition int, account string, charges ...int64) *balance.Entry {
+// calls charges acme.
+func (w *world) calls(charges ...int64) *balance.Entry {
 	w.tb.Helper()
 	w.now = w.now.Add(time.Millisecond)
-	l, b := w.cdrBatch(partition, account, charges...)
+	l, b := w.cdrBatch(0, "acme", charges...)
 	return w.took(l, w.store.ApplyCDRs(w.tb.Context(), []*balance.CDRBatch{b})[0])
 }
 

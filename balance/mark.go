@@ -28,9 +28,6 @@ type Last struct {
 	AppendMillis int64
 }
 
-// newMark is the mark of a source that a shard has never applied.
-const newMark = "0 - -1 - 0"
-
 // expected is the part of a mark that compare-and-set compares, as a prefix.
 func (m Mark) expected() string { return strconv.FormatInt(m.Next, 10) + " " + m.Name + " " }
 

@@ -42,10 +42,10 @@ func TestRechargeFromWishToCredit(t *testing.T) {
 	w := newWorld(t)
 	w.command(topUpAfter(w, auto(put("acme"), 20, 50)))
 	wantState(t, w, "idle", 100)
-	if e := w.calls(0, "acme", 79); len(e.Wishes) != 0 {
+	if e := w.calls(79); len(e.Wishes) != 0 {
 		t.Fatalf("a wish at 21: %+v", e.Wishes)
 	}
-	wish := wantWish(t, w.calls(0, "acme", 1), 1, 50) // at the trigger, not below it
+	wish := wantWish(t, w.calls(1), 1, 50) // at the trigger, not below it
 	e := w.command(request(wish))
 	if len(e.Requests) != 1 || e.Requests[0].ID() != "acme/1" || e.Requests[0].Amount != 50 || e.Requests[0].PaymentMethod != "pm_1" {
 		t.Fatalf("requests %+v", e.Requests)
@@ -53,7 +53,7 @@ func TestRechargeFromWishToCredit(t *testing.T) {
 	if e := w.command(request(wish)); len(e.Requests) != 0 {
 		t.Fatal("the wish a second time asks for money a second time")
 	}
-	if e := w.calls(0, "acme", 5); len(e.Wishes) != 0 {
+	if e := w.calls(5); len(e.Wishes) != 0 {
 		t.Fatal("a wish while one is pending")
 	}
 	wantState(t, w, "pending", 15)
@@ -75,18 +75,18 @@ func topUpAfter(w *world, put *balance.Command) *balance.Command {
 func TestOneRequestClosesALargeGap(t *testing.T) {
 	w := newWorld(t)
 	w.command(topUpAfter(w, auto(put("acme"), 20, 50)))
-	wantWish(t, w.calls(0, "acme", 300), 1, 250) // -200 + 250 = 50 > 20
+	wantWish(t, w.calls(300), 1, 250) // -200 + 250 = 50 > 20
 }
 
 func TestAStaleWishIsRefusedAndMadeAgain(t *testing.T) {
 	w := newWorld(t)
 	w.command(topUpAfter(w, auto(put("acme"), 20, 50)))
-	wish := wantWish(t, w.calls(0, "acme", 95), 1, 50)
+	wish := wantWish(t, w.calls(95), 1, 50)
 	w.command(topUp("acme", "meanwhile", 100)) // money came in: the wish is void
 	if e := w.command(request(wish)); len(e.Requests) != 0 || len(e.Wishes) != 0 {
 		t.Fatalf("%+v %+v", e.Requests, e.Wishes)
 	}
-	wish = wantWish(t, w.calls(0, "acme", 100), 1, 50)
+	wish = wantWish(t, w.calls(100), 1, 50)
 	e := w.command(auto(put("acme"), 25, 60)) // so are settings
 	fresh := wantWish(t, e, 1, 60)
 	if e := w.command(request(wish)); len(e.Requests) != 0 {
@@ -102,7 +102,7 @@ func TestAStaleWishIsRefusedAndMadeAgain(t *testing.T) {
 func TestDeclines(t *testing.T) {
 	w := newWorld(t)
 	w.command(topUpAfter(w, auto(put("acme"), 20, 50)))
-	wish := wantWish(t, w.calls(0, "acme", 95), 1, 50)
+	wish := wantWish(t, w.calls(95), 1, 50)
 	for n := int64(1); n <= 2; n++ { // two soft ones cool down, first an hour, then six
 		w.command(request(wish))
 		wantEvents(t, w.command(declined(n, "insufficient_funds")), "recharge.failed")
@@ -160,7 +160,7 @@ func TestNoAnswerAndMismatches(t *testing.T) {
 	w.command(topUpAfter(w, auto(put("acme"), 20, 50)))
 	wantEvents(t, w.command(paid(1, 50)), "recharge.mismatched") // nobody asked
 	wantState(t, w, "idle", 100)
-	w.command(request(wantWish(t, w.calls(0, "acme", 95), 1, 50)))
+	w.command(request(wantWish(t, w.calls(95), 1, 50)))
 	w.now = w.now.Add(16 * time.Minute)
 	due := w.due()
 	if len(due) != 1 || due[0].Type != balance.Unanswered {
@@ -179,7 +179,7 @@ func TestNoAnswerAndMismatches(t *testing.T) {
 func TestAbandonedRequestMayStillBePaid(t *testing.T) {
 	w := newWorld(t)
 	w.command(topUpAfter(w, auto(put("acme"), 20, 50)))
-	w.command(request(wantWish(t, w.calls(0, "acme", 95), 1, 50)))
+	w.command(request(wantWish(t, w.calls(95), 1, 50)))
 	abandon := &balance.Command{Type: balance.Abandon, Account: "acme", N: 1, ID: "a"}
 	w.command(abandon)
 	wantState(t, w, "pending", 5) // only what is unresolved can be abandoned
@@ -197,7 +197,7 @@ func TestAbandonedRequestMayStillBePaid(t *testing.T) {
 func TestStillOpen(t *testing.T) {
 	w := newWorld(t)
 	w.command(topUpAfter(w, auto(put("acme"), 20, 50)))
-	e := w.command(request(wantWish(t, w.calls(0, "acme", 95), 1, 50)))
+	e := w.command(request(wantWish(t, w.calls(95), 1, 50)))
 	src := e.Source
 	ask := func(end int64) (open, ready bool) {
 		open, ready, err := w.store.StillOpen(t.Context(), src, end, &e.Requests[0])
@@ -265,7 +265,7 @@ func TestLotsExpireInOrderAndTakeTheRest(t *testing.T) {
 	w.command(topUp("acme", "leap", 100))
 	w.now = w.now.Add(24 * time.Hour)
 	w.command(topUp("acme", "next", 50))
-	w.calls(0, "acme", 30)
+	w.calls(30)
 	a := w.account("acme")
 	if got := a.Lots[0].ExpireAt.Format(time.DateOnly); got != "2029-02-28" {
 		t.Errorf("bought on 29 February, expires %s", got)
@@ -282,7 +282,7 @@ func TestLotsExpireInOrderAndTakeTheRest(t *testing.T) {
 	if len(due) != 1 || due[0].Type != balance.ExpireLot || *due[0].Amount != 70 {
 		t.Fatalf("due %+v", due)
 	}
-	w.calls(0, "acme", 7) // a late call between decision and command: the next lot pays
+	w.calls(7) // a late call between decision and command: the next lot pays
 	wantEvents(t, w.command(due[0]), "credit.expired")
 	wantEvents(t, w.command(due[0]))
 	a = w.account("acme")
@@ -294,7 +294,7 @@ func TestLotsExpireInOrderAndTakeTheRest(t *testing.T) {
 func TestAnOldWishIsNotTakenForTheNextOne(t *testing.T) {
 	w := newWorld(t)
 	w.command(topUpAfter(w, auto(put("acme"), 20, 50)))
-	wish := wantWish(t, w.calls(0, "acme", 95), 1, 50)
+	wish := wantWish(t, w.calls(95), 1, 50)
 	w.command(request(wish))
 	w.command(declined(1, "try_later"))
 	w.now = w.now.Add(2 * time.Hour)

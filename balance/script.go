@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"fmt"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -14,10 +15,7 @@ import (
 type script struct{ name, text, sha string }
 
 func newScript(name string, parts ...string) *script {
-	var text string
-	for _, p := range parts {
-		text += p + "\n"
-	}
+	text := strings.Join(parts, "\n")
 	sum := sha1.Sum([]byte(text)) //nolint:gosec // Redis names scripts by sha1
 	return &script{name: name, text: text, sha: hex.EncodeToString(sum[:])}
 }
@@ -73,36 +71,42 @@ func (s *Store) run(ctx context.Context, calls []call) (replies []any, errs []er
 	for i := range calls {
 		todo[i] = i
 	}
-	for attempt := 0; len(todo) > 0; attempt++ {
-		pipe := s.rdb.Pipeline()
-		cmds := make([]*redis.Cmd, len(todo))
-		for k, i := range todo {
-			cmds[k] = pipe.EvalSha(ctx, calls[i].script.sha, calls[i].keys, calls[i].args...)
+	const attempts = 3
+	for range attempts {
+		todo = s.send(ctx, calls, todo, replies, errs)
+		if len(todo) == 0 {
+			break
 		}
-		_, _ = pipe.Exec(ctx) // each command carries its own error
-		var again []int
-		for k, i := range todo {
-			replies[i], errs[i] = cmds[k].Result()
-			if redis.HasErrorPrefix(errs[i], "NOSCRIPT") && attempt < 3 {
-				again = append(again, i)
+		if err := s.loadScripts(ctx); err != nil {
+			for _, i := range todo {
+				errs[i] = err
 			}
+			break
 		}
-		if len(again) > 0 {
-			if err := s.loadScripts(ctx); err != nil {
-				for _, i := range again {
-					errs[i] = err
-				}
-				return replies, errs
-			}
-		}
-		todo = again
 	}
-	for i, err := range errs {
-		if err != nil {
-			errs[i] = fmt.Errorf("run %s on %s: %w", calls[i].script.name, calls[i].keys[0], err)
+	for i, c := range calls {
+		if errs[i] != nil {
+			errs[i] = fmt.Errorf("run %s on %s: %w", c.script.name, c.keys[0], errs[i])
 		}
 	}
 	return replies, errs
+}
+
+// send runs the calls of todo and returns those whose script was not there.
+func (s *Store) send(ctx context.Context, calls []call, todo []int, replies []any, errs []error) (again []int) {
+	pipe := s.rdb.Pipeline()
+	cmds := make([]*redis.Cmd, len(todo))
+	for k, i := range todo {
+		cmds[k] = pipe.EvalSha(ctx, calls[i].script.sha, calls[i].keys, calls[i].args...)
+	}
+	_, _ = pipe.Exec(ctx) // each command carries its own error
+	for k, i := range todo {
+		replies[i], errs[i] = cmds[k].Result()
+		if redis.HasErrorPrefix(errs[i], "NOSCRIPT") {
+			again = append(again, i)
+		}
+	}
+	return again
 }
 
 // loadScripts puts every script on every master.

@@ -142,7 +142,7 @@ func (s *Store) checkServer(ctx context.Context) error {
 			if Temporary(err) {
 				return fmt.Errorf("read maxmemory-policy: %w", err)
 			}
-			s.opt.Logger.Warn("cannot read the configuration of redis: check by hand that maxmemory-policy is noeviction", "error", err)
+			s.opt.Logger.WarnContext(ctx, "cannot read the configuration of redis: check by hand that maxmemory-policy is noeviction", "error", err)
 			return nil
 		}
 		if p := policy["maxmemory-policy"]; p != "noeviction" {
@@ -150,13 +150,13 @@ func (s *Store) checkServer(ctx context.Context) error {
 		}
 		aof, err := rdb.ConfigGet(ctx, "appendonly").Result()
 		if err == nil && aof["appendonly"] == "no" {
-			s.opt.Logger.Warn("redis does not keep an append-only file: after a restart it is rebuilt from the logs, as far as they reach back")
+			s.opt.Logger.WarnContext(ctx, "redis does not keep an append-only file: after a restart it is rebuilt from the logs, as far as they reach back")
 		}
 		replicas, err := rdb.Info(ctx, "replication").Result()
 		least, err2 := rdb.ConfigGet(ctx, "min-replicas-to-write").Result()
 		if err == nil && err2 == nil && !strings.Contains(replicas, "connected_slaves:0") &&
 			strings.Contains(replicas, "connected_slaves:") && least["min-replicas-to-write"] == "0" {
-			s.opt.Logger.Warn("redis has replicas but min-replicas-to-write is 0: a failover may go back further than needed")
+			s.opt.Logger.WarnContext(ctx, "redis has replicas but min-replicas-to-write is 0: a failover may go back further than needed")
 		}
 		return nil
 	}

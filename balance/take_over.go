@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // A Holding is what a new owner finds of one shard and source.
@@ -107,7 +109,8 @@ func (s *Store) StillOpen(ctx context.Context, source Source, end int64, p *Paym
 	defer cancel()
 	sh := s.ShardOf(p.Account)
 	replies, errs := s.run(ctx, []call{{
-		stillOpen, []string{marksKey(sh), accountKey(sh, p.Account)},
+		stillOpen,
+		[]string{marksKey(sh), accountKey(sh, p.Account)},
 		[]any{source.String(), end, strconv.FormatInt(p.N, 10)},
 	}})
 	if errs[0] != nil {
@@ -162,6 +165,12 @@ func (s *Store) Forget(ctx context.Context, shard int, ends Ends) (int, error) {
 // never forgotten one: that of the store's creation less the window.
 func (s *Store) oldestSlice(ctx context.Context, shard int) (*int64, error) {
 	created, err := s.rdb.HGet(ctx, metaKey, "created").Result()
+	if errors.Is(err, redis.Nil) { // emptied while we run: the marks notice, the logs fill it again
+		if err := s.checkMeta(ctx); err != nil {
+			return nil, err
+		}
+		created, err = s.rdb.HGet(ctx, metaKey, "created").Result()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s for shard %d: %w", metaKey, shard, err)
 	}

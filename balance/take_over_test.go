@@ -21,7 +21,7 @@ func TestTakeOverFindsMarkAndOutbox(t *testing.T) {
 	w := newWorld(t)
 	w.command(put("acme", 10))
 	w.command(topUp("acme", "k", 12))
-	e := w.calls(0, "acme", 1, 2)
+	e := w.calls(1, 2)
 	l := lane{w.store.ShardOf("acme"), e.Source}
 	h := w.holding(l)
 	if h.Mark != w.mark(l) {
@@ -35,7 +35,7 @@ func TestTakeOverFindsMarkAndOutbox(t *testing.T) {
 func TestTrimTakesOnlyWhatIsNamed(t *testing.T) {
 	w := newWorld(t)
 	w.command(put("acme"))
-	first := w.calls(0, "acme", 1)
+	first := w.calls(1)
 	l, b := w.cdrBatch(0, "acme", 2)
 	b.Trim = []string{"ffffffffffffffffffffffffffffffffffffffff"} // of an abandoned history
 	second := w.took(l, w.store.ApplyCDRs(t.Context(), []*balance.CDRBatch{b})[0])
@@ -54,7 +54,7 @@ func TestTrimTakesOnlyWhatIsNamed(t *testing.T) {
 func TestARefusedCallTrimsNothing(t *testing.T) {
 	w := newWorld(t)
 	w.command(put("acme"))
-	first := w.calls(0, "acme", 1)
+	first := w.calls(1)
 	l, b := w.cdrBatch(0, "acme", 2)
 	b.Trim, b.Expect.Name = []string{first.Name}, "ffffffffffffffffffffffffffffffffffffffff"
 	if r := w.store.ApplyCDRs(t.Context(), []*balance.CDRBatch{b})[0]; r.Status != balance.Refused {
@@ -68,7 +68,7 @@ func TestARefusedCallTrimsNothing(t *testing.T) {
 func TestConfirmMovesOnlyTheExpectedMark(t *testing.T) {
 	w := newWorld(t)
 	w.command(put("acme"))
-	w.calls(0, "acme", 1)
+	w.calls(1)
 	l := lane{w.store.ShardOf("acme"), balance.Source{Topic: "cdrs", Partition: 0}}
 	old := w.mark(l)
 	ask := func(expect balance.Mark, next int64) bool {
@@ -123,7 +123,7 @@ func TestScriptsComeBackAfterAFlush(t *testing.T) {
 	if err := w.rdb.ScriptFlush(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	w.calls(0, "acme", 5)
+	w.calls(5)
 	if a := w.account("acme"); a.Spent != 5 {
 		t.Errorf("spent %d", a.Spent)
 	}
@@ -132,7 +132,7 @@ func TestScriptsComeBackAfterAFlush(t *testing.T) {
 func TestForgetWaitsForEveryPartition(t *testing.T) {
 	w := newWorld(t)
 	w.command(put("acme"))
-	w.calls(0, "acme", 5)
+	w.calls(5)
 	sh := w.store.ShardOf("acme")
 	key := "cs:{" + itoa(sh) + "}:seen:" + i64(w.store.Slice(w.now))
 	ends := balance.Ends{{Topic: "cdrs", Partition: 0}: 1, {Topic: "cdrs", Partition: 1}: 1}

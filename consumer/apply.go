@@ -43,7 +43,7 @@ func (w *worker) applyBatch(ctx, stop context.Context, b *batch, jobs chan<- *jo
 			waited = 0
 			continue
 		}
-		if stop.Err() != nil {
+		if over(stop) {
 			return nil // what is not applied is done by the next owner
 		}
 		w.metrics().waits.WithLabelValues("behind").Inc()

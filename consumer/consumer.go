@@ -82,8 +82,7 @@ type Consumer struct {
 	metrics *metrics
 
 	mu      sync.Mutex
-	workers []*worker // of the generation now held
-	held    bool
+	workers *[]*worker // of the generation now held; nil: none is
 }
 
 // New returns a consumer; Run starts it.
@@ -109,10 +108,10 @@ var errNotReady = errors.New("waiting for partitions from the consumer group")
 func (c *Consumer) Ready() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.held {
+	if c.workers == nil {
 		return errNotReady
 	}
-	for _, w := range c.workers {
+	for _, w := range *c.workers {
 		if why := w.waiting.Load(); why != nil {
 			return fmt.Errorf("%s: %s", w.source, *why)
 		}
@@ -126,8 +125,8 @@ func (c *Consumer) generation(stop context.Context, g *kafka.Generation) error {
 	for _, tp := range g.Assigned() {
 		workers = append(workers, newWorker(c, balance.Source{Topic: tp.Topic, Partition: tp.Partition}))
 	}
-	c.hold(workers, true)
-	defer c.hold(nil, false)
+	c.hold(&workers)
+	defer c.hold(nil)
 
 	// hard ends a while after stop, or at once when a worker has failed for good.
 	hard, cancel := context.WithCancelCause(context.WithoutCancel(stop))
@@ -162,13 +161,12 @@ func (c *Consumer) generation(stop context.Context, g *kafka.Generation) error {
 	return err
 }
 
-func (c *Consumer) hold(workers []*worker, held bool) {
+func (c *Consumer) hold(workers *[]*worker) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.workers, c.held = workers, held
-	if held {
-		c.metrics.held.Set(float64(len(workers)))
-	} else {
-		c.metrics.held.Set(0)
+	c.workers = workers
+	c.metrics.held.Set(0)
+	if workers != nil {
+		c.metrics.held.Set(float64(len(*workers)))
 	}
 }

@@ -30,8 +30,7 @@ type judge struct {
 // then Redis decides.
 func (j *judge) judge(rec *kafka.Record, v *balance.Verdict) (shard int) {
 	if err := cdr.Canonical(rec.Value, &v.CDR); err != nil {
-		var f *cdr.Fault
-		if errors.As(err, &f) {
+		if f, ok := errors.AsType[*cdr.Fault](err); ok {
 			park(v, f.Reason, f.Error())
 		} else {
 			park(v, rating.NotJSON, err.Error())
@@ -57,8 +56,7 @@ func (j *judge) judge(rec *kafka.Record, v *balance.Verdict) (shard int) {
 	}
 	charge, err := j.rater.Price(c)
 	if err != nil {
-		var f *rating.Fault
-		if errors.As(err, &f) {
+		if f, ok := errors.AsType[*rating.Fault](err); ok {
 			park(v, f.Reason, f.Message)
 		} else {
 			park(v, rating.NoRate, err.Error())
@@ -107,15 +105,13 @@ func decided(rec *kafka.Record, v *balance.Verdict, e *balance.Entry) error {
 		return nil
 	}
 	v.Outcome, v.Reason = outcome, reason
-	switch reason {
-	case rating.UnknownAccount:
+	switch {
+	case reason == rating.UnknownAccount:
 		v.Message = "no such account when the call was appended: create it with PUT /v1/accounts/{id} and replay this record"
-	case rating.CurrencyMismatch:
+	case reason == rating.CurrencyMismatch:
 		v.Message = fmt.Sprintf("the call costs %s, the account has another currency", v.Charge.Currency)
-	default:
-		if outcome == balance.Parked {
-			v.Message = "parked when it was applied"
-		}
+	case outcome == balance.Parked:
+		v.Message = "parked when it was applied"
 	}
 	return nil
 }

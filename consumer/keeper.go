@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/creditstream/creditstream/balance"
@@ -41,16 +42,29 @@ type asked struct {
 	*balance.Confirmation
 }
 
-// keep confirms and commits once. A lane whose call is in flight is being
-// confirmed by that call.
+// keep confirms and commits once.
 func (k *keeper) keep(ctx context.Context) {
-	var all []asked
+	all := k.questions()
 	defer func() {
 		for _, a := range all {
 			a.lane.call.Unlock()
 		}
 	}()
-	var questions []*balance.Confirmation
+	if err := k.confirm(ctx, all); err != nil {
+		k.consumer.metrics.errors.WithLabelValues("redis").Inc()
+		if !balance.Temporary(err) {
+			k.consumer.cfg.Logger.ErrorContext(ctx, "cannot confirm marks", slog.Any("error", err))
+		}
+		return
+	}
+	k.commit(ctx)
+	k.consumer.metrics.confirmations.Inc()
+}
+
+// questions holds the call of every lane that has none in flight: a call in
+// flight confirms by itself.
+func (k *keeper) questions() []asked {
+	var all []asked
 	for _, w := range k.workers {
 		if !w.steady.Load() {
 			continue
@@ -64,17 +78,19 @@ func (k *keeper) keep(ctx context.Context) {
 			if fed.next > c.Next {
 				c.Next, c.Last = fed.next, fed.last
 			}
-			all, questions = append(all, asked{w, l, c}), append(questions, c)
+			all = append(all, asked{w, l, c})
 		}
 	}
-	if len(questions) > 0 {
-		if err := k.consumer.cfg.Store.Confirm(ctx, questions); err != nil {
-			k.consumer.metrics.errors.WithLabelValues("redis").Inc()
-			if !balance.Temporary(err) {
-				k.consumer.cfg.Logger.ErrorContext(ctx, "cannot confirm marks", slog.Any("error", err))
-			}
-			return
-		}
+	return all
+}
+
+func (k *keeper) confirm(ctx context.Context, all []asked) error {
+	questions := make([]*balance.Confirmation, len(all))
+	for i, a := range all {
+		questions[i] = a.Confirmation
+	}
+	if err := k.consumer.cfg.Store.Confirm(ctx, questions); err != nil {
+		return err
 	}
 	for _, a := range all {
 		if a.OK {
@@ -83,8 +99,7 @@ func (k *keeper) keep(ctx context.Context) {
 			a.worker.refuse(a.Shard)
 		}
 	}
-	k.commit(ctx)
-	k.consumer.metrics.confirmations.Inc()
+	return nil
 }
 
 func (k *keeper) commit(ctx context.Context) {
@@ -110,9 +125,7 @@ func (k *keeper) commit(ctx context.Context) {
 		}
 		return
 	}
-	for tp, offset := range offsets {
-		k.committed[tp] = offset
-	}
+	maps.Copy(k.committed, offsets)
 }
 
 // done is the offset below which all is applied on every lane and published.

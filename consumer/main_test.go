@@ -34,13 +34,11 @@ func TestMain(m *testing.M) {
 		server, err = redisserver.Start(context.Background(), redisserver.Options{Dir: dir, Args: []string{"--databases", "200"}})
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "tests of money need a redis-server:", err)
-		os.Exit(1)
+		panic(fmt.Sprintf("tests of money need a redis-server: %v", err))
 	}
-	code := m.Run()
+	m.Run()
 	server.Kill()
 	_ = os.RemoveAll(dir)
-	os.Exit(code)
 }
 
 const partitions = 2
@@ -90,11 +88,12 @@ type world struct {
 	commands *alerts.Commands
 	gate     *gate
 	sent     int
+	confirm  time.Duration
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, gate: &gate{}}
+	w := &world{t: t, gate: &gate{}, confirm: 20 * time.Millisecond}
 	var err error
 	if w.broker, err = broker.Start(broker.Options{}); err != nil {
 		t.Fatal(err)
@@ -172,7 +171,7 @@ func (w *world) start() *running {
 	r.Consumer = consumer.New(consumer.Config{
 		Client: w.client, Group: kafka.GroupConfig{ID: "g", SessionTimeout: 6 * time.Second, JoinBackoff: 50 * time.Millisecond},
 		CDRTopic: "cdrs", CommandTopic: topics.Commands, Store: w.store, Rater: flat{}, Publisher: w.gate, Commander: w.commands,
-		Logger: logger, Registerer: r.registry, Now: time.Now, Window: 35 * 24 * time.Hour, Confirm: 20 * time.Millisecond,
+		Logger: logger, Registerer: r.registry, Now: time.Now, Window: 35 * 24 * time.Hour, Confirm: w.confirm,
 		FetchWait: 50 * time.Millisecond, Patience: 300 * time.Millisecond, StopGrace: time.Second,
 	})
 	ctx, cancel := context.WithCancel(w.t.Context())

@@ -18,6 +18,9 @@ func (w *world) committed(partition int) int64 {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	if len(r.Topics["cdrs"]) == 0 {
+		return -1 // the group does not exist yet
+	}
 	return r.Topics["cdrs"][0].CommittedOffset
 }
 
@@ -209,5 +212,20 @@ func TestStopIsQuickWhileBehind(t *testing.T) {
 	}
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("took %s, at most 10 s are allowed", took)
+	}
+}
+
+func TestStopConfirmsAndCommitsWhatIsFinished(t *testing.T) {
+	w := newWorld(t)
+	w.confirm = time.Hour
+	r := w.start()
+	w.create("acme")
+	w.produce(0, w.call("acme", 1))
+	until(t, "published", func() bool { return len(w.rated()) == 1 })
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if c := w.committed(0); c != 1 {
+		t.Errorf("committed %d, want 1", c)
 	}
 }

@@ -126,30 +126,8 @@ func (r *replay) plan() error {
 
 // run reads and publishes. It returns the entries with payment requests.
 func (r *replay) run(ctx, stop context.Context) (held []*balance.Entry, err error) {
-	w := r.worker
-	for failed := 0; r.from < r.to; {
-		if stop.Err() != nil {
-			return nil, &takeOverError{causeLog, stop.Err()}
-		}
-		f, err := w.consumer.log.Fetch(ctx, w.source.Topic, w.source.Partition, r.from,
-			kafka.FetchOptions{MaxWait: w.consumer.cfg.FetchWait, MaxBytes: w.consumer.cfg.FetchBytes})
-		if err != nil {
-			if err := w.fate(ctx, err, &failed); err != nil {
-				return nil, err
-			}
-			if ctx.Err() != nil {
-				return nil, context.Cause(ctx)
-			}
-			continue
-		}
-		b, err := w.prepare(&f, nil)
-		if err != nil {
-			return nil, err
-		}
-		if err := r.take(ctx, b); err != nil {
-			return nil, err
-		}
-		r.from = f.Next
+	if err := r.read(ctx, stop); err != nil {
+		return nil, err
 	}
 	for i, unchecked := range r.unchecked {
 		if unchecked {
@@ -163,10 +141,40 @@ func (r *replay) run(ctx, stop context.Context) (held []*balance.Entry, err erro
 	if len(all) == 0 {
 		return nil, nil
 	}
-	if err := w.consumer.cfg.Publisher.Publish(ctx, nil, nil, all); err != nil {
-		return nil, w.publishError(ctx, err)
+	if err := r.worker.consumer.cfg.Publisher.Publish(ctx, nil, nil, all); err != nil {
+		return nil, r.worker.publishError(ctx, err)
 	}
-	return w.acknowledge(all), nil
+	return r.worker.acknowledge(all), nil
+}
+
+// read takes what was planned, batch by batch.
+func (r *replay) read(ctx, stop context.Context) error {
+	w := r.worker
+	for failed := 0; r.from < r.to; {
+		if over(stop) {
+			return &takeOverError{causeLog, stop.Err()}
+		}
+		f, err := w.consumer.log.Fetch(ctx, w.source.Topic, w.source.Partition, r.from,
+			kafka.FetchOptions{MaxWait: w.consumer.cfg.FetchWait, MaxBytes: w.consumer.cfg.FetchBytes})
+		if over(ctx) {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			if err := w.fate(ctx, err, &failed); err != nil {
+				return err
+			}
+			continue
+		}
+		b, err := w.prepare(&f, nil)
+		if err != nil {
+			return err
+		}
+		if err := r.take(ctx, b); err != nil {
+			return err
+		}
+		r.from = f.Next
+	}
+	return nil
 }
 
 // take compares last records, and publishes what the outboxes say of a batch.

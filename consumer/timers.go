@@ -25,36 +25,36 @@ func (w *worker) timers(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		forget := w.consumer.cfg.Now().Sub(forgot) >= forgetEvery
-		if err := w.lookAtTimers(ctx, forget); err != nil && ctx.Err() == nil {
+		err := w.appendDue(ctx)
+		if now := w.consumer.cfg.Now(); err == nil && now.Sub(forgot) >= forgetEvery {
+			err, forgot = w.forget(ctx), now
+		}
+		if err != nil && !over(ctx) {
 			w.metrics().errors.WithLabelValues("timers").Inc()
 			w.logger().WarnContext(ctx, "cannot look at timers: tried again", w.partition(), slog.Any("error", err))
-			continue
-		}
-		if forget {
-			forgot = w.consumer.cfg.Now()
 		}
 	}
 }
 
-func (w *worker) lookAtTimers(ctx context.Context, forget bool) error {
-	cfg := &w.consumer.cfg
+// cdrEnds returns the ends of all cdrs partitions.
+func (w *worker) cdrEnds(ctx context.Context) (balance.Ends, error) {
+	topic := w.consumer.cfg.CDRTopic
+	all, err := w.consumer.log.Ends(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
 	ends := balance.Ends{}
-	cdrs, err := w.consumer.log.Ends(ctx, cfg.CDRTopic)
+	for p, end := range all {
+		ends[balance.Source{Topic: topic, Partition: p}] = end
+	}
+	return ends, nil
+}
+
+func (w *worker) appendDue(ctx context.Context) error {
+	cfg := &w.consumer.cfg
+	ends, err := w.cdrEnds(ctx)
 	if err != nil {
 		return err
-	}
-	for p, end := range cdrs {
-		ends[balance.Source{Topic: cfg.CDRTopic, Partition: p}] = end
-	}
-	for _, l := range w.lanes {
-		if forget {
-			n, err := w.store().Forget(ctx, l.shard, ends)
-			if err != nil {
-				return err
-			}
-			w.metrics().forgotten.Add(float64(n))
-		}
 	}
 	commands, err := w.consumer.log.Ends(ctx, cfg.CommandTopic)
 	if err != nil {
@@ -75,6 +75,22 @@ func (w *worker) lookAtTimers(ctx context.Context, forget bool) error {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// forget drops ids that no CDR can need any more.
+func (w *worker) forget(ctx context.Context) error {
+	ends, err := w.cdrEnds(ctx)
+	if err != nil {
+		return err
+	}
+	for _, l := range w.lanes {
+		n, err := w.store().Forget(ctx, l.shard, ends)
+		if err != nil {
+			return err
+		}
+		w.metrics().forgotten.Add(float64(n))
 	}
 	return nil
 }

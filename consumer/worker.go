@@ -49,6 +49,14 @@ type takeOverError struct {
 func (e *takeOverError) Error() string { return e.cause + ": " + e.err.Error() }
 func (e *takeOverError) Unwrap() error { return e.err }
 
+func isTakeOver(err error) bool {
+	_, ok := errors.AsType[*takeOverError](err)
+	return ok
+}
+
+// over reports whether a context has ended.
+func over(ctx context.Context) bool { return ctx.Err() != nil }
+
 func newWorker(c *Consumer, src balance.Source) *worker {
 	w := &worker{
 		consumer: c, source: src, commands: src.Topic == c.cfg.CommandTopic, laneOf: map[int]int{},
@@ -81,28 +89,31 @@ func (w *worker) run(stop, hard context.Context) error {
 	for attempt := 0; stop.Err() == nil; {
 		began := w.consumer.cfg.Now()
 		err := w.session(stop, hard)
+		if err == nil && over(stop) {
+			return nil // still steady: what was finished is confirmed and committed
+		}
 		w.steady.Store(false)
-		if stop.Err() != nil || hard.Err() != nil {
+		if over(stop) || over(hard) {
 			return nil
 		}
-		var over *takeOverError
-		if !errors.As(err, &over) {
+		again, ok := errors.AsType[*takeOverError](err)
+		if !ok {
 			return fmt.Errorf("%s: %w", w.source, err)
 		}
-		if over.cause != causeLog {
+		if again.cause != causeLog {
 			lost = time.Time{}
 		} else if lost.IsZero() {
 			lost = began
 		} else if w.consumer.cfg.Now().Sub(lost) > w.consumer.cfg.Patience {
-			return fmt.Errorf("%s: %w", w.source, over.err)
+			return fmt.Errorf("%s: %w", w.source, again.err)
 		}
-		w.metrics().takeOvers.WithLabelValues(over.cause).Inc()
-		w.logger().WarnContext(hard, "takes over again", w.partition(), slog.String("cause", over.cause), slog.Any("error", over.err))
-		w.wait(over.cause)
+		w.metrics().takeOvers.WithLabelValues(again.cause).Inc()
+		w.logger().WarnContext(hard, "takes over again", w.partition(), slog.String("cause", again.cause), slog.Any("error", again.err))
+		w.wait(again.cause)
 		if w.consumer.cfg.Now().Sub(began) > 10*time.Second {
 			attempt = 0
 		}
-		if over.cause != causeRefused {
+		if again.cause != causeRefused {
 			_ = pause.Wait(stop, attempt)
 			attempt++
 		}
@@ -156,8 +167,7 @@ func (w *worker) session(stop, hard context.Context) error {
 		g.Go(func() error { return w.timers(reading) })
 	}
 	err = g.Wait()
-	var over *takeOverError
-	if cause := context.Cause(ctx); errors.As(cause, &over) && !errors.As(err, new(*takeOverError)) {
+	if cause, ok := errors.AsType[*takeOverError](context.Cause(ctx)); ok && !isTakeOver(err) {
 		err = cause
 	}
 	if err == nil && stop.Err() == nil {
@@ -200,7 +210,7 @@ func (w *worker) read(ctx context.Context, from int64, out chan<- *batch) error 
 			ends, err = w.consumer.log.Ends(ctx, cfg.CommandTopic)
 		}
 		if err != nil {
-			if ctx.Err() != nil {
+			if over(ctx) {
 				return nil
 			}
 			if err := w.fate(ctx, err, &failed); err != nil {
