@@ -1,0 +1,305 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/creditstream/creditstream/alerts"
+	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/consumer"
+	"github.com/creditstream/creditstream/internal/httpapi"
+	"github.com/creditstream/creditstream/internal/kafka"
+	"github.com/creditstream/creditstream/rating"
+)
+
+// processorConfig is all that a processor needs to know; every field has a flag.
+type processorConfig struct {
+	HTTP    string
+	Brokers []string
+	Group   string
+	Redis   []string
+	RedisDB int
+
+	Topics       topicNames
+	Partitions   int // of topics that are created
+	Replication  int // 0: the brokers' default
+	CDRRetention time.Duration
+	OutRetention time.Duration // of what leaves: rated-cdrs, alerts, requests, dead letters
+
+	Shards      int
+	SliceWidth  time.Duration
+	Window      time.Duration
+	ExpiryGrace time.Duration
+	MaxDuration time.Duration
+	MaxCharge   rating.Micros
+
+	SessionTimeout time.Duration
+	FetchBytes     int
+	MaxRecordBytes int // largest record of cdrs; dead letters may be 64 KiB larger
+}
+
+// topicNames are the topics by what they are for.
+type topicNames struct {
+	CDRs, Commands, Rated, RechargeRequests, Alerts, DeadLetters string
+}
+
+func (t *topicNames) all() []string {
+	return []string{t.CDRs, t.Commands, t.Rated, t.RechargeRequests, t.Alerts, t.DeadLetters}
+}
+
+// processor is one running instance.
+type processor struct {
+	cfg      processorConfig
+	log      *slog.Logger
+	now      func() time.Time
+	registry *prometheus.Registry
+	decks    *rating.Decks
+
+	client   *kafka.Client
+	rdb      redis.UniversalClient
+	store    *balance.Store
+	consumer *consumer.Consumer
+	commands *alerts.Commands
+
+	deadLetterPartitions int
+	writeRetries         prometheus.Counter
+
+	mu      sync.Mutex
+	startup error // what start-up waits for; nil: it is over
+}
+
+// newProcessor returns a processor that has not started yet.
+func newProcessor(cfg processorConfig, log *slog.Logger, decks *rating.Decks) *processor {
+	return &processor{
+		cfg: cfg, log: log, now: time.Now, registry: prometheus.NewRegistry(), decks: decks,
+		startup: errors.New("starting"),
+	}
+}
+
+// run works until ctx ends, then finishes what is in hand within 10 seconds. Ready
+// and the API listen from the start; until Kafka and Redis are there, /readyz says
+// what is waited for.
+func (p *processor) run(ctx context.Context, ln net.Listener) error {
+	client, err := kafka.New(kafka.Config{Brokers: p.cfg.Brokers, ClientID: "creditstream", Logger: p.log})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	p.client = client
+	p.rdb = balance.Client(&redis.UniversalOptions{Addrs: p.cfg.Redis, DB: p.cfg.RedisDB})
+	defer func() { _ = p.rdb.Close() }()
+	p.instrument()
+
+	// The API ends after the stream, so that a last change is still answered.
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
+	api := httpapi.New(httpapi.Options{
+		Accounts: (*backend)(p), Commands: (*backend)(p), Ready: p.ready,
+		Registerer: p.registry, Gatherer: p.registry, Log: p.log, Version: version,
+	})
+	served := make(chan error, 1)
+	go func() { served <- httpapi.Serve(serving, ln, api, p.log) }()
+
+	streamed := make(chan error, 1)
+	go func() { streamed <- p.stream(ctx) }()
+	select {
+	case err = <-streamed:
+	case err = <-served:
+		return fmt.Errorf("http: %w", err)
+	}
+	stopServing()
+	return errors.Join(err, <-served)
+}
+
+// stream prepares topics and store, then consumes.
+func (p *processor) stream(ctx context.Context) error {
+	partitions, err := p.prepare(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // told to stop while it waited
+		}
+		return err
+	}
+	commands := alerts.NewCommands(p.client, p.cfg.Topics.Commands, p.commandPartition)
+	publisher := alerts.New(kafka.NewWriter(p.client, kafka.WriterOptions{OnRetry: func(error) { p.writeRetries.Inc() }}), alerts.Topics{
+		Rated: p.cfg.Topics.Rated, Alerts: p.cfg.Topics.Alerts, RechargeRequests: p.cfg.Topics.RechargeRequests,
+		Commands: p.cfg.Topics.Commands, DeadLetters: p.cfg.Topics.DeadLetters,
+		DeadLetterPartitions: p.deadLetterPartitions,
+	}, p.commandPartition, p.registry)
+	stream := consumer.New(consumer.Config{
+		Client: p.client, Group: kafka.GroupConfig{
+			ID: p.cfg.Group, SessionTimeout: p.cfg.SessionTimeout, HeartbeatInterval: p.cfg.SessionTimeout / 5,
+		},
+		CDRTopic: p.cfg.Topics.CDRs, CommandTopic: p.cfg.Topics.Commands, Store: p.store, Rater: p.decks,
+		Publisher: publisher, Commander: commands, Logger: p.log, Registerer: p.registry, Now: p.now,
+		Window: p.cfg.Window, MaxDuration: p.cfg.MaxDuration, MaxCharge: p.cfg.MaxCharge, FetchBytes: p.cfg.FetchBytes,
+	})
+	p.mu.Lock()
+	p.consumer, p.commands, p.startup = stream, commands, nil
+	p.mu.Unlock()
+	p.log.InfoContext(ctx, "processor runs", slog.String("version", version), slog.Int("command_partitions", partitions),
+		slog.Int("shards", p.store.Shards()))
+	return stream.Run(ctx)
+}
+
+// commandPartition says where the commands of an account go.
+func (p *processor) commandPartition(account string) int {
+	return p.store.CommandPartition(p.store.ShardOf(account))
+}
+
+// prepare waits for Kafka and Redis, creates what is missing and checks what is
+// there. It returns the number of partitions of the commands topic.
+func (p *processor) prepare(ctx context.Context) (partitions int, err error) {
+	for attempt := 0; ; attempt++ {
+		if partitions, err = p.prepareOnce(ctx); err == nil {
+			return partitions, nil
+		}
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		var w *waitFor
+		if !errors.As(err, &w) || !w.temporary {
+			return 0, err
+		}
+		p.mu.Lock()
+		p.startup = err
+		p.mu.Unlock()
+		if attempt%10 == 0 {
+			p.log.WarnContext(ctx, "start-up waits", slog.Any("error", err))
+		}
+		if err := startPause.Wait(ctx, attempt); err != nil {
+			return 0, err
+		}
+	}
+}
+
+//nolint:gochecknoglobals // immutable
+var startPause = kafka.Backoff{Base: 100 * time.Millisecond, Max: 2 * time.Second}
+
+func (p *processor) prepareOnce(ctx context.Context) (int, error) {
+	if err := p.client.EnsureTopics(ctx, p.topics()); err != nil {
+		return 0, &waitFor{"Kafka", err, kafka.Temporary(err)}
+	}
+	infos, err := p.client.Topics(ctx, p.cfg.Topics.all()...)
+	if err != nil {
+		return 0, &waitFor{"Kafka", err, kafka.Temporary(err)}
+	}
+	if err := p.checkTopics(infos); err != nil {
+		return 0, err
+	}
+	partitions := infos[p.cfg.Topics.Commands].Partitions
+	p.deadLetterPartitions = infos[p.cfg.Topics.DeadLetters].Partitions
+	p.store, err = balance.Open(ctx, p.rdb, balance.Options{
+		Shards: p.cfg.Shards, CommandPartitions: partitions, CDRTopic: p.cfg.Topics.CDRs, CommandTopic: p.cfg.Topics.Commands,
+		SliceWidth: p.cfg.SliceWidth, Window: p.cfg.Window, ExpiryGrace: p.cfg.ExpiryGrace, Logger: p.log, Now: p.now,
+	})
+	if err != nil {
+		return 0, &waitFor{"Redis", err, balance.Temporary(err)}
+	}
+	return partitions, nil
+}
+
+func (p *processor) ready() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.startup != nil {
+		return p.startup
+	}
+	return p.consumer.Ready()
+}
+
+func (p *processor) instrument() {
+	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	f := promauto.With(p.registry)
+	f.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "creditstream_build_info", Help: "Version of this build; the value is 1.",
+	}, []string{"version"}).WithLabelValues(version).Set(1)
+	p.writeRetries = f.NewCounter(prometheus.CounterOpts{
+		Name: "creditstream_kafka_write_retries_total", Help: "Batches that were written to Kafka again, or wait to be.",
+	})
+	deck := f.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "creditstream_rating_deck_valid_from_seconds", Help: "Decks that are loaded, by version; the value is since when each is valid.",
+	}, []string{"deck", "version"})
+	for _, d := range p.decks.Versions() {
+		deck.WithLabelValues(d.ID, d.Version).Set(float64(d.ValidFrom.Unix()))
+	}
+}
+
+// topics returns what is created if it is missing.
+func (p *processor) topics() []kafka.TopicSpec {
+	t := &p.cfg.Topics
+	millis := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+	spec := func(name string, configs map[string]string) kafka.TopicSpec {
+		configs["cleanup.policy"] = "delete"
+		return kafka.TopicSpec{Name: name, Partitions: p.cfg.Partitions, Replication: p.cfg.Replication, Configs: configs}
+	}
+	const appendTime = "LogAppendTime" // what a record means depends on it (design rule 7)
+	record := strconv.Itoa(p.cfg.MaxRecordBytes)
+	return []kafka.TopicSpec{
+		spec(t.CDRs, map[string]string{
+			"message.timestamp.type": appendTime, "retention.ms": millis(p.cfg.CDRRetention), "max.message.bytes": record,
+		}),
+		spec(t.Commands, map[string]string{"message.timestamp.type": appendTime, "retention.ms": "-1", "retention.bytes": "-1"}),
+		spec(t.Rated, map[string]string{"retention.ms": millis(p.cfg.OutRetention)}),
+		spec(t.RechargeRequests, map[string]string{"retention.ms": millis(p.cfg.OutRetention)}),
+		spec(t.Alerts, map[string]string{"retention.ms": millis(p.cfg.OutRetention)}),
+		spec(t.DeadLetters, map[string]string{
+			"retention.ms": millis(p.cfg.OutRetention), "max.message.bytes": strconv.Itoa(p.cfg.MaxRecordBytes + 64<<10),
+		}),
+	}
+}
+
+// checkTopics refuses topics that would lose what balances are made from.
+func (p *processor) checkTopics(infos map[string]kafka.TopicInfo) error {
+	t := &p.cfg.Topics
+	var errs []error
+	bad := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }
+	for _, name := range []string{t.CDRs, t.Commands} {
+		c := infos[name].Configs
+		if c["cleanup.policy"] != "delete" {
+			bad("topic %s: cleanup.policy is %q: a compacted log is no log of events: set it to delete", name, c["cleanup.policy"])
+		}
+		if c["message.timestamp.type"] != "LogAppendTime" {
+			p.log.Warn("a topic carries producers' timestamps: set message.timestamp.type=LogAppendTime", slog.String("topic", name))
+		}
+	}
+	c := infos[t.Commands].Configs
+	for _, name := range []string{"retention.ms", "retention.bytes"} {
+		if v, err := strconv.ParseInt(c[name], 10, 64); err == nil && v >= 0 {
+			bad("topic %s: %s is %d: commands are kept for ever: set it to -1", t.Commands, name, v)
+		}
+	}
+	c = infos[t.CDRs].Configs
+	if v, err := strconv.ParseInt(c["retention.ms"], 10, 64); err == nil && v >= 0 && time.Duration(v)*time.Millisecond < p.cfg.Window {
+		bad("topic %s: retention.ms is %s: at least the id window of %s is needed, and the age of the oldest Redis backup on top",
+			t.CDRs, time.Duration(v)*time.Millisecond, p.cfg.Window)
+	}
+	if partitions := infos[t.Commands].Partitions; partitions > p.cfg.Shards {
+		bad("topic %s has %d partitions and the store %d shards: at least as many shards are needed", t.Commands, partitions, p.cfg.Shards)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return &waitFor{"Kafka", err, false}
+	}
+	return nil
+}
+
+// waitFor is why start-up does not go on.
+type waitFor struct {
+	what      string
+	err       error
+	temporary bool
+}
+
+func (w *waitFor) Error() string { return "waiting for " + w.what + ": " + w.err.Error() }
+func (w *waitFor) Unwrap() error { return w.err }
