@@ -81,10 +81,19 @@ type processor struct {
 
 // newProcessor returns a processor that has not started yet.
 func newProcessor(cfg processorConfig, log *slog.Logger, decks *rating.Decks) *processor {
+	redis.SetLogger(redisLog{log}) // else go-redis writes lines of its own to stderr
 	return &processor{
 		cfg: cfg, log: log, now: time.Now, registry: prometheus.NewRegistry(), decks: decks,
 		startup: errors.New("starting"),
 	}
+}
+
+// redisLog takes what go-redis says by itself: what matters of it comes back as an
+// error too.
+type redisLog struct{ log *slog.Logger }
+
+func (r redisLog) Printf(ctx context.Context, format string, a ...any) {
+	r.log.DebugContext(ctx, "redis client", slog.String("said", fmt.Sprintf(format, a...)))
 }
 
 // run works until ctx ends, then finishes what is in hand within 10 seconds. Ready

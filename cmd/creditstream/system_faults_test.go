@@ -2,14 +2,12 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -50,11 +48,7 @@ func TestKilledProcessorsLoseNothingAndChargeNothingTwice(t *testing.T) {
 	first := p.processor(p.http)
 	awaitReady(t, first, "http://"+p.http)
 	p.populate(accounts)
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer cancel()
-	wg.Go(func() { p.payments(ctx, rand.New(rand.NewPCG(1, 1)), accounts[0]) })
+	defer p.pay(rand.New(rand.NewPCG(1, 1)), accounts[0])()
 
 	produced := make(chan struct{})
 	go func() {
@@ -104,11 +98,7 @@ func TestRestoredRedisComesOutAsIfNothingHadHappened(t *testing.T) {
 	proc := p.processor(p.http)
 	awaitReady(t, proc, "http://"+p.http)
 	p.populate(accounts[:8])
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer cancel()
-	wg.Go(func() { p.payments(ctx, rand.New(rand.NewPCG(5, 5)), accounts[0]) })
+	defer p.pay(rand.New(rand.NewPCG(5, 5)), accounts[0])()
 	burst := func(to []string, n int) {
 		var cdrs [][]byte
 		for range n {
@@ -212,11 +202,7 @@ func TestLostRepliesChargeNothingTwice(t *testing.T) {
 	proc := p.processor(p.http)
 	awaitReady(t, proc, "http://"+p.http)
 	p.populate(accounts)
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer cancel()
-	wg.Go(func() { p.payments(ctx, rand.New(rand.NewPCG(6, 6)), accounts[0]) })
+	defer p.pay(rand.New(rand.NewPCG(6, 6)), accounts[0])()
 	r := rand.New(rand.NewPCG(7, 7))
 	for range 20 {
 		var cdrs [][]byte

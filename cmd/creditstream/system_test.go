@@ -181,15 +181,25 @@ func (p *plant) read(topic string) []kafka.Record {
 	return out
 }
 
-// payments answers every recharge request over the API until the test ends: some
+// pay starts the payment service; the caller calls stop, which waits for its end.
+func (p *plant) pay(r *rand.Rand, declined string) (stop func()) {
+	done, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		p.payments(done, r, declined)
+	}()
+	return func() { close(done); <-over }
+}
+
+// payments answers every recharge request over the API until done is closed: some
 // twice, some late, one account never successfully.
-func (p *plant) payments(ctx context.Context, r *rand.Rand, declined string) {
+func (p *plant) payments(done <-chan struct{}, r *rand.Rand, declined string) {
 	seen := map[string]bool{}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
-		case <-ctx.Done():
+		case <-done:
 			return
 		case <-tick.C:
 		}
