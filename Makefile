@@ -12,8 +12,7 @@ TESTFLAGS ?=
 BENCH     ?= .
 BENCHPKG  ?= ./rating/... ./consumer/cdr/... ./balance/... ./internal/kafka/...
 
-# Without CI a test that wants kcat may say so; in CI nothing may be missing.
-TEST_NEEDS := redis-server $(if $(CI),kcat)
+TEST_NEEDS := redis-server kcat
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test lint bench fmt tidy

@@ -21,19 +21,36 @@ const (
 	headerPartition = headerPrefix + "partition"
 	headerOffset    = headerPrefix + "offset"
 	headerTimestamp = headerPrefix + "timestamp"
+	headerCut       = headerPrefix + "cut"
 )
 
 // maxHeaderBytes bounds the value of a header of ours.
 const maxHeaderBytes = 1 << 10
 
+// headerOverhead is more than what a header takes beyond its name and value.
+const headerOverhead = 10
+
 // deadLetter returns the record as it came, with the reason why it was parked and
 // its place in the log.
+//
+// A record that came compressed may be larger than what the topic takes, and must
+// not stop the stream: its value is cut to what fits, its headers are dropped, and
+// cs-cut says so. The whole record is in the log at its place.
 func deadLetter(topics *Topics, r *kafka.Record, v *balance.Verdict) kafka.Message {
-	headers := make([]kafka.Header, 0, len(r.Headers)+6)
+	headers := make([]kafka.Header, 0, len(r.Headers)+7)
+	size := len(r.Key) + len(r.Value)
 	for _, h := range r.Headers {
 		if !strings.HasPrefix(h.Key, headerPrefix) {
 			headers = append(headers, h)
+			size += len(h.Key) + len(h.Value) + headerOverhead
 		}
+	}
+	key, value := r.Key, r.Value
+	cut := topics.DeadLetterBytes > 0 && size > topics.DeadLetterBytes
+	if cut {
+		headers = headers[:0]
+		key = key[:min(len(key), topics.DeadLetterBytes/2)]
+		value = value[:min(len(value), topics.DeadLetterBytes-len(key))]
 	}
 	add := func(name, value string) {
 		headers = append(headers, kafka.Header{Key: name, Value: []byte(oneLine(value))})
@@ -43,6 +60,9 @@ func deadLetter(topics *Topics, r *kafka.Record, v *balance.Verdict) kafka.Messa
 	add(headerTopic, r.Topic)
 	add(headerPartition, strconv.Itoa(r.Partition))
 	add(headerOffset, strconv.FormatInt(r.Offset, 10))
+	if cut {
+		add(headerCut, "the value had "+strconv.Itoa(len(r.Value))+" bytes, "+strconv.Itoa(len(value))+" of them are here")
+	}
 	add(headerTimestamp, time.UnixMilli(r.AppendMillis).UTC().Format(rfc3339Millis))
 
 	partition := kafka.AnyPartition
@@ -50,7 +70,7 @@ func deadLetter(topics *Topics, r *kafka.Record, v *balance.Verdict) kafka.Messa
 		place := r.Topic + "/" + strconv.Itoa(r.Partition) + "/" + strconv.FormatInt(r.Offset, 10)
 		partition = kafka.PartitionForKey([]byte(place), topics.DeadLetterPartitions)
 	}
-	return kafka.Message{Topic: topics.DeadLetters, Partition: partition, Key: r.Key, Value: r.Value, Headers: headers}
+	return kafka.Message{Topic: topics.DeadLetters, Partition: partition, Key: key, Value: value, Headers: headers}
 }
 
 // oneLine returns s as one line of valid UTF-8 of at most maxHeaderBytes: white

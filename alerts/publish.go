@@ -19,6 +19,10 @@ type Topics struct {
 	// that a repeat lies beside it. Zero leaves the choice to the writer, at
 	// random.
 	DeadLetterPartitions int
+
+	// DeadLetterBytes is how large key, value and headers of a dead letter may be
+	// together, our own headers apart; zero means any size. A larger one is cut.
+	DeadLetterBytes int
 }
 
 // writer returns nil when all messages are acknowledged, and keeps the order of

@@ -2,9 +2,11 @@ package balance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -12,33 +14,34 @@ import (
 )
 
 // maxDue is how many timers of a shard one look returns.
-const maxDue = 100
+const maxDue = 1000
 
 // Due returns the timer commands of a shard that are due now, oldest first. To
 // append one twice is harmless; it stays due until it is applied. ends must hold
 // every cdrs partition and the shard's commands partition, read before the call:
-// a lot whose late calls may still be on their way is left for later.
-func (s *Store) Due(ctx context.Context, shard int, ends Ends) ([]*Command, error) {
+// a lot whose late calls may still be on their way is left for later. ends must be
+// read after now. A timer that cannot be read is an error beside the others.
+func (s *Store) Due(ctx context.Context, shard int, now time.Time, ends Ends) ([]*Command, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opt.CallTimeout)
 	defer cancel()
 	items, err := s.rdb.ZRangeByScoreWithScores(ctx, dueKey(shard), &redis.ZRangeBy{
-		Min: "-inf", Max: strconv.FormatInt(s.opt.Now().UnixMilli(), 10), Count: maxDue,
+		Min: "-inf", Max: strconv.FormatInt(now.UnixMilli(), 10), Count: maxDue,
 	}).Result()
 	if err != nil {
 		return nil, fmt.Errorf("read timers of shard %d: %w", shard, err)
 	}
 	var out []*Command
+	var errs []error
 	for _, z := range items {
 		member, _ := z.Member.(string)
 		c, err := s.timer(ctx, shard, member, int64(z.Score), ends)
 		if err != nil {
-			return nil, err
-		}
-		if c != nil {
+			errs = append(errs, err)
+		} else if c != nil {
 			out = append(out, c)
 		}
 	}
-	return out, nil
+	return out, errors.Join(errs...)
 }
 
 func (s *Store) timer(ctx context.Context, shard int, member string, at int64, ends Ends) (*Command, error) {

@@ -4,6 +4,8 @@ import (
 	"strconv"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/creditstream/creditstream/rating"
 )
 
 // metaKey holds what is fixed when a store is created.
@@ -55,14 +57,20 @@ func ValidAccount(id string) bool {
 
 // CDRDigest names a CDR among all that a store remembers: 64 bits of source, id,
 // account and answer time. Two CDRs of one digest are one call.
-func CDRDigest(source, id, account string, answeredUnixNano int64) int64 {
+//
+// A call that is free whatever its account is another call than one of the same
+// id that is not: else which of the two counts would depend on their order.
+func CDRDigest(c *rating.CDR) int64 {
 	var d xxhash.Digest
 	d.Reset()
-	for _, s := range [...]string{source, id, account} {
+	if c.Kind.AlwaysFree() {
+		_, _ = d.Write([]byte{1})
+	}
+	for _, s := range [...]string{c.Source, c.ID, c.Account} {
 		_, _ = d.WriteString(s)
 		_, _ = d.Write([]byte{0})
 	}
-	_, _ = d.WriteString(strconv.FormatInt(answeredUnixNano, 10))
+	_, _ = d.WriteString(strconv.FormatInt(c.AnsweredAt.UnixNano(), 10))
 	return int64(d.Sum64()) //nolint:gosec // the bits matter, not the sign
 }
 

@@ -148,7 +148,7 @@ func (w *world) due() []*balance.Command {
 			ends[s] = end
 		}
 	}
-	due, err := w.store.Due(w.tb.Context(), w.store.ShardOf("acme"), ends)
+	due, err := w.store.Due(w.tb.Context(), w.store.ShardOf("acme"), w.now, ends)
 	if err != nil {
 		w.tb.Fatal(err)
 	}

@@ -21,6 +21,8 @@ func newScript(name string, parts ...string) *script {
 }
 
 var (
+	//go:embed lua/trim.lua
+	trimLua string
 	//go:embed lua/account.lua
 	accountLua string
 	//go:embed lua/apply_cdrs.lua
@@ -45,10 +47,10 @@ var (
 
 //nolint:gochecknoglobals // immutable: the embedded scripts and their names
 var (
-	applyCDRs     = newScript("apply_cdrs", accountLua, applyCDRsLua)
-	applyCommands = newScript("apply_commands", accountLua, commandsLua, applyCommandsLua)
+	applyCDRs     = newScript("apply_cdrs", trimLua, accountLua, applyCDRsLua)
+	applyCommands = newScript("apply_commands", trimLua, accountLua, commandsLua, applyCommandsLua)
 	takeOver      = newScript("take_over", takeOverLua)
-	confirm       = newScript("confirm", confirmLua)
+	confirm       = newScript("confirm", trimLua, confirmLua)
 	stillOpen     = newScript("still_open", stillOpenLua)
 	expiry        = newScript("expiry", expiryLua)
 	forget        = newScript("forget", forgetLua)

@@ -10,14 +10,17 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/creditstream/creditstream/rating"
 )
 
 // schemaVersion changes when keys or entries change so that an older version
 // would misread them.
 const schemaVersion = 1
 
-// Options are the facts of a store that are fixed when it is created, and those
-// that every process must share.
+// Options are the facts of a store. Those that say what a record means (shards,
+// partitions, slices, window, limits) are fixed when it is created: a replay must
+// read the log as it was read before (design rule 7).
 type Options struct {
 	Shards            int           // default 64
 	CommandPartitions int           // partitions of the commands topic
@@ -25,6 +28,8 @@ type Options struct {
 	CommandTopic      string        //
 	SliceWidth        time.Duration // of answer time, for ids; default 10 minutes
 	Window            time.Duration // how long ids are remembered; default 35 days
+	MaxDuration       time.Duration // a longer call is parked; default 24 h
+	MaxCharge         rating.Micros // a dearer call is parked; default rating.MaxCharge
 	Slack             time.Duration // between the brokers' clocks; default 250 ms
 	ExpiryGrace       time.Duration // how long an expired lot waits for late calls; default 6 h
 	CallTimeout       time.Duration // of one round trip; default 5 s
@@ -36,12 +41,16 @@ func (o *Options) setDefaults() {
 	if o.Shards == 0 {
 		o.Shards = 64
 	}
+	if o.MaxCharge == 0 {
+		o.MaxCharge = rating.MaxCharge
+	}
 	for _, d := range []struct {
 		at *time.Duration
 		is time.Duration
 	}{
 		{&o.SliceWidth, 10 * time.Minute},
 		{&o.Window, 35 * 24 * time.Hour},
+		{&o.MaxDuration, 24 * time.Hour},
 		{&o.Slack, 250 * time.Millisecond},
 		{&o.ExpiryGrace, 6 * time.Hour},
 		{&o.CallTimeout, 5 * time.Second},
@@ -62,7 +71,7 @@ type Store struct {
 // Client returns a Redis client with the settings that a store needs.
 func Client(opt *redis.UniversalOptions) redis.UniversalClient {
 	o := *opt
-	o.MaxRetries = -1              // a lost reply is a take-over, never a silent repeat
+	o.MaxRetries = -1              // a lost reply is a take-over; a repeat would only find that the mark has moved
 	o.ContextTimeoutEnabled = true // else deadlines are ignored
 	if o.DialTimeout == 0 {
 		o.DialTimeout = 2 * time.Second
@@ -80,8 +89,7 @@ func Client(opt *redis.UniversalOptions) redis.UniversalClient {
 var ErrMismatch = errors.New("this Redis holds a store of other facts")
 
 // Open loads the scripts and creates the store, or checks that it is the one
-// described: the number of shards, of commands partitions, the slice width and
-// the schema are fixed for its life. It refuses a server that evicts keys.
+// described: its facts are fixed for its life. It refuses a server that evicts keys.
 func Open(ctx context.Context, rdb redis.UniversalClient, opt Options) (*Store, error) {
 	opt.setDefaults()
 	s := &Store{rdb: rdb, opt: opt}
@@ -100,6 +108,9 @@ func (s *Store) checkMeta(ctx context.Context) error {
 		{"shards", strconv.Itoa(s.opt.Shards)},
 		{"command_partitions", strconv.Itoa(s.opt.CommandPartitions)},
 		{"slice_millis", strconv.FormatInt(s.opt.SliceWidth.Milliseconds(), 10)},
+		{"window_millis", strconv.FormatInt(s.opt.Window.Milliseconds(), 10)},
+		{"max_call_millis", strconv.FormatInt(s.opt.MaxDuration.Milliseconds(), 10)},
+		{"max_charge_micros", strconv.FormatInt(int64(s.opt.MaxCharge), 10)},
 		{"cdr_topic", s.opt.CDRTopic},
 		{"command_topic", s.opt.CommandTopic},
 		{"created", s.opt.Now().UTC().Format(time.RFC3339)},
@@ -166,14 +177,12 @@ func (s *Store) checkServer(ctx context.Context) error {
 	return check(ctx, s.rdb)
 }
 
-// Ping reports whether Redis answers.
-func (s *Store) Ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.opt.CallTimeout)
-	defer cancel()
-	if err := s.rdb.Ping(ctx).Err(); err != nil {
-		return fmt.Errorf("ping redis: %w", err)
-	}
-	return nil
+// Window is how long ids are remembered: an older CDR is parked.
+func (s *Store) Window() time.Duration { return s.opt.Window }
+
+// Limits returns the longest call and the dearest charge that are believed.
+func (s *Store) Limits() (longest time.Duration, dearest rating.Micros) {
+	return s.opt.MaxDuration, s.opt.MaxCharge
 }
 
 // Shards returns the number of shards.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -51,15 +52,16 @@ func (s *Store) TakeOver(ctx context.Context, source Source, shards []int) ([]Ho
 	return out, nil
 }
 
-// A Confirmation asks a shard whether a mark is still the expected one, and moves
-// its offset to Next (never below Expect.Next) when it is.
+// A Confirmation asks a shard whether a mark is still the expected one; when it is,
+// its offset moves to Next (never below Expect.Next) and the outbox is trimmed.
 type Confirmation struct {
 	Shard  int
 	Source Source
 	Expect Mark
 	Next   int64
 	Last   Last
-	OK     bool // the answer
+	Trim   []string // names of published entries, oldest first
+	OK     bool     // the answer
 }
 
 // New returns the mark after the confirmation.
@@ -83,7 +85,8 @@ func (s *Store) Confirm(ctx context.Context, all []*Confirmation) error {
 		calls[i] = call{script: confirm, keys: []string{marksKey(sh)}}
 		for _, c := range byShard[sh] {
 			m := c.New()
-			calls[i].args = append(calls[i].args, c.Source.String(), c.Expect.expected(), m.expected()+m.Last.String())
+			calls[i].keys = append(calls[i].keys, outboxKey(sh, c.Source))
+			calls[i].args = append(calls[i].args, c.Source.String(), c.Expect.expected(), m.expected()+m.Last.String(), strings.Join(c.Trim, " "))
 		}
 	}
 	replies, errs := s.run(ctx, calls)
@@ -127,21 +130,20 @@ func (s *Store) StillOpen(ctx context.Context, source Source, end int64, p *Paym
 type Ends map[Source]int64
 
 // Forget drops slices of ids that no CDR can need any more, and returns how many.
-// Ends must hold every cdrs partition.
-func (s *Store) Forget(ctx context.Context, shard int, ends Ends) (int, error) {
+// Ends must hold every cdrs partition, read after now.
+func (s *Store) Forget(ctx context.Context, shard int, now time.Time, ends Ends) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opt.CallTimeout)
 	defer cancel()
-	// a broker's clock may be behind ours by the slack, and the log end is a moment old
-	now := s.opt.Now().Add(-time.Minute - s.opt.Slack)
+	now = now.Add(-time.Minute - s.opt.Slack) // a broker's clock may be behind ours
 	width, window := s.opt.SliceWidth.Milliseconds(), s.opt.Window.Milliseconds()
 	past := floorDiv(now.UnixMilli()-window, width) - 1 // the newest slice that may go
-	from := past - 3                                    // of a store that never forgot: what was before has gone unseen
+	var from int64
 	if v, err := s.rdb.HGet(ctx, marksKey(shard), "forgotten").Int64(); err == nil {
 		from = v + 1
 	} else if oldest, err := s.oldestSlice(ctx, shard); err != nil {
 		return 0, err
-	} else if oldest != nil {
-		from = *oldest
+	} else {
+		from = oldest
 	}
 	dropped := 0
 	for n := from; n <= past && dropped < 100; n++ {
@@ -163,21 +165,20 @@ func (s *Store) Forget(ctx context.Context, shard int, ends Ends) (int, error) {
 
 // oldestSlice returns the first slice that can hold an id in a store that has
 // never forgotten one: that of the store's creation less the window.
-func (s *Store) oldestSlice(ctx context.Context, shard int) (*int64, error) {
+func (s *Store) oldestSlice(ctx context.Context, shard int) (int64, error) {
 	created, err := s.rdb.HGet(ctx, metaKey, "created").Result()
 	if errors.Is(err, redis.Nil) { // emptied while we run: the marks notice, the logs fill it again
 		if err := s.checkMeta(ctx); err != nil {
-			return nil, err
+			return 0, err
 		}
 		created, err = s.rdb.HGet(ctx, metaKey, "created").Result()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s for shard %d: %w", metaKey, shard, err)
+		return 0, fmt.Errorf("read %s for shard %d: %w", metaKey, shard, err)
 	}
 	t, err := time.Parse(time.RFC3339, created)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", metaKey, err)
+		return 0, fmt.Errorf("read %s: %w", metaKey, err)
 	}
-	n := s.Slice(t.Add(-s.opt.Window))
-	return &n, nil
+	return s.Slice(t.Add(-s.opt.Window)), nil
 }

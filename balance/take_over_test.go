@@ -140,7 +140,7 @@ func TestForgetWaitsForEveryPartition(t *testing.T) {
 	forget := func() {
 		t.Helper()
 		for { // at most 100 slices a call
-			n, err := w.store.Forget(t.Context(), sh, ends)
+			n, err := w.store.Forget(t.Context(), sh, w.now, ends)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -178,7 +178,7 @@ func (w *worker) settle(ctx context.Context, b *batch, parts []part, replies []b
 func (w *worker) tick(ctx context.Context, partition int, until int64) error {
 	w.metrics().waits.WithLabelValues("unknown").Inc()
 	if err := w.consumer.cfg.Commander.Tick(ctx, partition, until); err != nil {
-		if ctx.Err() != nil {
+		if over(ctx) {
 			return context.Cause(ctx)
 		}
 		return fmt.Errorf("tick commands partition %d: %w", partition, err)
@@ -268,7 +268,7 @@ func (w *worker) moveOthers(ctx context.Context, b *batch) error {
 		if !c.OK {
 			return &takeOverError{causeRefused, errors.New("a shard does not confirm the mark of commands")}
 		}
-		lanes[i].confirmed(c.New())
+		lanes[i].confirmed(c.New(), 0)
 	}
 	return nil
 }

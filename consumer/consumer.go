@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,24 +55,19 @@ type Config struct {
 	Registerer   prometheus.Registerer
 	Now          func() time.Time
 
-	Window      time.Duration // an older CDR is parked; as the store's
-	MaxDuration time.Duration // a longer call is parked; default 24 h
-	MaxCharge   rating.Micros // a dearer call is parked; default rating.MaxCharge
-	FetchBytes  int           // of one batch, before decompression; default 1 MiB
-	FetchWait   time.Duration // how long a fetch waits for records; default 500 ms
-	Confirm     time.Duration // between confirmations and commits; default 1 s
-	Patience    time.Duration // before a log that lacks what the marks speak of is an error; default 30 s
-	StopGrace   time.Duration // to finish what is in hand when told to stop; default 8 s
+	FetchBytes int           // of one batch, before decompression; default 1 MiB
+	FetchWait  time.Duration // how long a fetch waits for records; default 500 ms
+	Confirm    time.Duration // between confirmations and commits; default 1 s
+	Patience   time.Duration // before a log that lacks what the marks speak of is an error; default 30 s
+	StopGrace  time.Duration // to finish what is in hand when told to stop; default 4 s
 }
 
 func (c *Config) setDefaults() {
-	c.MaxDuration = cmp.Or(c.MaxDuration, 24*time.Hour)
-	c.MaxCharge = cmp.Or(c.MaxCharge, rating.MaxCharge)
 	c.FetchBytes = cmp.Or(c.FetchBytes, 1<<20)
 	c.FetchWait = cmp.Or(c.FetchWait, 500*time.Millisecond)
 	c.Confirm = cmp.Or(c.Confirm, time.Second)
 	c.Patience = cmp.Or(c.Patience, 30*time.Second)
-	c.StopGrace = cmp.Or(c.StopGrace, 8*time.Second)
+	c.StopGrace = cmp.Or(c.StopGrace, 4*time.Second)
 	c.Group.Topics = []string{c.CDRTopic, c.CommandTopic}
 }
 
@@ -80,6 +76,8 @@ type Consumer struct {
 	cfg     Config
 	log     source
 	metrics *metrics
+
+	away atomic.Pointer[string] // why marks cannot be confirmed; nil: they can
 
 	mu      sync.Mutex
 	workers *[]*worker // of the generation now held; nil: none is
@@ -111,6 +109,9 @@ func (c *Consumer) Ready() error {
 	if c.workers == nil {
 		return errNotReady
 	}
+	if why := c.away.Load(); why != nil {
+		return errors.New(*why)
+	}
 	for _, w := range *c.workers {
 		if why := w.waiting.Load(); why != nil {
 			return fmt.Errorf("%s: %s", w.source, *why)
@@ -123,7 +124,12 @@ func (c *Consumer) Ready() error {
 func (c *Consumer) generation(stop context.Context, g *kafka.Generation) error {
 	var workers []*worker
 	for _, tp := range g.Assigned() {
-		workers = append(workers, newWorker(c, balance.Source{Topic: tp.Topic, Partition: tp.Partition}))
+		w := newWorker(c, balance.Source{Topic: tp.Topic, Partition: tp.Partition})
+		if len(w.lanes) == 0 {
+			return fmt.Errorf("%s: no shard takes its commands from this partition: the topic was given more partitions than the store "+
+				"was created for, which is not possible", w.source)
+		}
+		workers = append(workers, w)
 	}
 	c.hold(&workers)
 	defer c.hold(nil)
@@ -146,11 +152,13 @@ func (c *Consumer) generation(stop context.Context, g *kafka.Generation) error {
 	over := make(chan struct{})
 	go func() { wg.Wait(); close(over) }()
 	k := keeper{consumer: c, workers: workers, generation: g, committed: map[kafka.TopicPartition]int64{}}
-	k.run(hard, over)
+	if err := k.run(hard, over); err != nil {
+		cancel(err)
+	}
 	<-over
 	err := context.Cause(hard)
-	if err == nil || errors.Is(err, context.DeadlineExceeded) {
-		k.keep(context.WithoutCancel(stop)) // the last confirmation and commit
+	if err == nil { // else Redis or Kafka is away, or worse
+		err = k.keep(hard) // the last confirmation and commit
 	}
 	if stop.Err() != nil {
 		if err != nil {

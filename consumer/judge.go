@@ -19,11 +19,8 @@ const maxAhead = 24 * time.Hour
 // pure: the answer follows from the record's bytes, its append time and the
 // configuration, never from a clock or a balance (design rule 7).
 type judge struct {
-	rater       rater
-	store       *balance.Store // for its arithmetic only
-	window      time.Duration
-	maxDuration time.Duration
-	maxCharge   rating.Micros
+	rater rater
+	store *balance.Store // for its arithmetic and its limits
 }
 
 // judge fills v and returns the record's shard. v.Outcome is Parked, or empty:
@@ -39,14 +36,15 @@ func (j *judge) judge(rec *kafka.Record, v *balance.Verdict) (shard int) {
 	}
 	shard = j.store.ShardOf(v.CDR.Account)
 	c := &v.CDR
-	if limit := j.maxDuration.Milliseconds(); c.DurationMillis > limit {
+	longest, dearest := j.store.Limits()
+	if limit := longest.Milliseconds(); c.DurationMillis > limit {
 		park(v, rating.BadDuration, fmt.Sprintf("duration_ms is %d: at most %d is believed", c.DurationMillis, limit))
 		return shard
 	}
 	if c.Answered() {
 		age := time.UnixMilli(rec.AppendMillis).Sub(c.AnsweredAt)
-		if age > j.window {
-			park(v, rating.TooOld, fmt.Sprintf("answered %s before it was appended: ids are remembered for %s", age.Round(time.Second), j.window))
+		if age > j.store.Window() {
+			park(v, rating.TooOld, fmt.Sprintf("answered %s before it was appended: ids are remembered for %s", age.Round(time.Second), j.store.Window()))
 			return shard
 		}
 		if age < -maxAhead {
@@ -63,8 +61,8 @@ func (j *judge) judge(rec *kafka.Record, v *balance.Verdict) (shard int) {
 		}
 		return shard
 	}
-	if charge.Amount > j.maxCharge {
-		park(v, rating.OutOfBounds, fmt.Sprintf("the call would cost %s %s: at most %s is charged at once", charge.Amount, charge.Currency, j.maxCharge))
+	if charge.Amount > dearest {
+		park(v, rating.OutOfBounds, fmt.Sprintf("the call would cost %s %s: at most %s is charged at once", charge.Amount, charge.Currency, dearest))
 		return shard
 	}
 	v.Charge = charge
@@ -87,7 +85,7 @@ func (j *judge) debit(rec *kafka.Record, v *balance.Verdict) balance.Debit {
 	}
 	if c.Answered() { // a call that was never answered costs nothing, however often it is told
 		d.Claims = true
-		d.Digest = balance.CDRDigest(c.Source, c.ID, c.Account, c.AnsweredAt.UnixNano())
+		d.Digest = balance.CDRDigest(c)
 		d.Slice = j.store.Slice(c.AnsweredAt)
 	}
 	return d

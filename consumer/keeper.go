@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"time"
@@ -21,91 +22,110 @@ type keeper struct {
 	committed  map[kafka.TopicPartition]int64
 }
 
-// run keeps until over is closed.
-func (k *keeper) run(ctx context.Context, over <-chan struct{}) {
+// run keeps until over is closed. Its error is one that waiting does not mend.
+func (k *keeper) run(ctx context.Context, over <-chan struct{}) error {
 	tick := time.NewTicker(k.consumer.cfg.Confirm)
 	defer tick.Stop()
 	for {
 		select {
 		case <-over:
-			return
+			return nil
 		case <-tick.C:
-			k.keep(ctx)
+			if err := k.keep(ctx); err != nil {
+				return err
+			}
 		}
 	}
 }
 
-// asked is one confirmation and the lane it is about, whose call is held.
+// asked is one confirmation, the lane it is about, whose call is held, and how to
+// end the session that it was asked for.
 type asked struct {
+	*balance.Confirmation
+
 	worker *worker
 	lane   *lane
-	*balance.Confirmation
+	again  context.CancelCauseFunc
 }
 
-// keep confirms and commits once.
-func (k *keeper) keep(ctx context.Context) {
+// keep confirms, trims and commits once. While Redis is away it says so to Ready.
+func (k *keeper) keep(ctx context.Context) error {
+	refused, err := k.confirm(ctx)
+	switch {
+	case err == nil:
+		k.consumer.away.Store(nil)
+		k.commit(ctx, refused)
+		if len(refused) == 0 {
+			k.consumer.metrics.confirmations.Inc()
+		}
+	case balance.Temporary(err):
+		why := "Redis: " + err.Error()
+		k.consumer.away.Store(&why)
+		k.consumer.metrics.errors.WithLabelValues("redis").Inc()
+		k.consumer.metrics.waits.WithLabelValues("redis").Inc()
+		err = nil
+	}
+	return err
+}
+
+// questions holds the call of every lane that has none in flight: a call in
+// flight confirms by itself. What is asked is of one session: a take-over waits
+// for the lane before it changes its mark, and no lane is steady before all are.
+func (k *keeper) questions() []asked {
+	var all []asked
+	for _, w := range k.workers {
+		for _, l := range w.lanes {
+			if !l.call.TryLock() {
+				continue
+			}
+			if !w.steady.Load() {
+				l.call.Unlock()
+				continue
+			}
+			fed, again := w.inSession()
+			c := &balance.Confirmation{
+				Shard: l.shard, Source: w.source, Expect: l.mark, Next: l.mark.Next, Last: l.mark.Last, Trim: l.trims(),
+			}
+			if fed.next > c.Next {
+				c.Next, c.Last = fed.next, fed.last
+			}
+			all = append(all, asked{c, w, l, again})
+		}
+	}
+	return all
+}
+
+// confirm asks, and returns the workers of which a shard refused.
+func (k *keeper) confirm(ctx context.Context) (refused map[*worker]bool, err error) {
 	all := k.questions()
 	defer func() {
 		for _, a := range all {
 			a.lane.call.Unlock()
 		}
 	}()
-	if err := k.confirm(ctx, all); err != nil {
-		k.consumer.metrics.errors.WithLabelValues("redis").Inc()
-		if !balance.Temporary(err) {
-			k.consumer.cfg.Logger.ErrorContext(ctx, "cannot confirm marks", slog.Any("error", err))
-		}
-		return
-	}
-	k.commit(ctx)
-	k.consumer.metrics.confirmations.Inc()
-}
-
-// questions holds the call of every lane that has none in flight: a call in
-// flight confirms by itself.
-func (k *keeper) questions() []asked {
-	var all []asked
-	for _, w := range k.workers {
-		if !w.steady.Load() {
-			continue
-		}
-		fed := w.fedTo()
-		for _, l := range w.lanes {
-			if !l.call.TryLock() {
-				continue
-			}
-			c := &balance.Confirmation{Shard: l.shard, Source: w.source, Expect: l.mark, Next: l.mark.Next, Last: l.mark.Last}
-			if fed.next > c.Next {
-				c.Next, c.Last = fed.next, fed.last
-			}
-			all = append(all, asked{w, l, c})
-		}
-	}
-	return all
-}
-
-func (k *keeper) confirm(ctx context.Context, all []asked) error {
 	questions := make([]*balance.Confirmation, len(all))
 	for i, a := range all {
 		questions[i] = a.Confirmation
 	}
 	if err := k.consumer.cfg.Store.Confirm(ctx, questions); err != nil {
-		return err
+		return nil, err
 	}
+	refused = map[*worker]bool{}
 	for _, a := range all {
 		if a.OK {
-			a.lane.confirmed(a.New())
-		} else {
-			a.worker.refuse(a.Shard)
+			a.lane.confirmed(a.New(), len(a.Trim))
+			continue
 		}
+		refused[a.worker] = true
+		a.again(&takeOverError{causeRefused, fmt.Errorf("shard %d does not confirm the mark", a.Shard)})
 	}
-	return nil
+	return refused, nil
 }
 
-func (k *keeper) commit(ctx context.Context) {
+func (k *keeper) commit(ctx context.Context, refused map[*worker]bool) {
 	offsets := map[kafka.TopicPartition]int64{}
 	for _, w := range k.workers {
-		if !w.steady.Load() {
+		if !w.steady.Load() || refused[w] {
 			continue
 		}
 		tp := kafka.TopicPartition{Topic: w.source.Topic, Partition: w.source.Partition}

@@ -18,18 +18,29 @@ type lane struct {
 
 	state  sync.Mutex
 	told   int64    // the mark's offset, as last told by the shard
-	unsent []int64  // first offsets of entries that are not yet acknowledged
+	unsent []unsent // entries that are not yet acknowledged, and what follows them
 	acked  []string // names of entries to trim: read and acknowledged since the take-over
 }
 
-// reset forgets everything but what a take-over found.
+// unsent is an entry that is not trimmed yet because it, or one before it, is not
+// acknowledged.
+type unsent struct {
+	first int64
+	name  string
+	done  bool
+}
+
+// reset forgets everything but what a take-over found. It waits for a call in
+// flight.
 func (l *lane) reset(h *balance.Holding) {
+	l.call.Lock()
+	defer l.call.Unlock()
 	l.mark = h.Mark
 	l.state.Lock()
 	defer l.state.Unlock()
 	l.told, l.unsent, l.acked = h.Mark.Next, nil, nil
 	for _, e := range h.Outbox {
-		l.unsent = append(l.unsent, e.First)
+		l.unsent = append(l.unsent, unsent{first: e.First, name: e.Name})
 	}
 }
 
@@ -53,25 +64,35 @@ func (l *lane) applied(r *balance.Reply, trimmed int) {
 	l.state.Lock()
 	defer l.state.Unlock()
 	l.acked = l.acked[trimmed:]
-	l.unsent = append(l.unsent, r.Entry.First)
+	l.unsent = append(l.unsent, unsent{first: r.Entry.First, name: r.Entry.Name})
 	l.told = r.Mark.Next
 }
 
-// confirmed takes a mark that the shard has confirmed.
-func (l *lane) confirmed(m balance.Mark) {
+// confirmed takes a mark that the shard has confirmed, in a call that was to trim
+// the first entries.
+func (l *lane) confirmed(m balance.Mark, trimmed int) {
 	l.mark = m
 	l.state.Lock()
 	defer l.state.Unlock()
+	l.acked = l.acked[trimmed:]
 	l.told = m.Next
 }
 
-// published notes that all that an entry says is acknowledged. Entries of a lane
-// are published in order.
+// published notes that all that an entry says is acknowledged. It may be trimmed
+// once the same is true of every entry before it: one with a payment request may
+// take longer than those after it.
 func (l *lane) published(e *balance.Entry) {
 	l.state.Lock()
 	defer l.state.Unlock()
-	l.unsent = l.unsent[1:]
-	l.acked = append(l.acked, e.Name)
+	for i := range l.unsent {
+		if l.unsent[i].name == e.Name {
+			l.unsent[i].done = true
+		}
+	}
+	for len(l.unsent) > 0 && l.unsent[0].done {
+		l.acked = append(l.acked, l.unsent[0].name)
+		l.unsent = l.unsent[1:]
+	}
 }
 
 // done is the offset below which all is applied and published, as far as the
@@ -80,7 +101,7 @@ func (l *lane) done() (offset int64, waiting int) {
 	l.state.Lock()
 	defer l.state.Unlock()
 	if len(l.unsent) > 0 {
-		return l.unsent[0], len(l.unsent)
+		return l.unsent[0].first, len(l.unsent)
 	}
 	return l.told, 0
 }

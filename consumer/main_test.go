@@ -45,7 +45,7 @@ const partitions = 2
 
 var topics = alerts.Topics{
 	Rated: "rated-cdrs", Alerts: "credit-alerts", RechargeRequests: "recharge-requests",
-	Commands: "credit-commands", DeadLetters: "cdrs.dlq",
+	Commands: "credit-commands", DeadLetters: "cdrs.dlq", DeadLetterBytes: 1<<20 - 16<<10,
 }
 
 // flat charges a micro per millisecond; a callee "none" has no rate.
@@ -171,7 +171,7 @@ func (w *world) start() *running {
 	r.Consumer = consumer.New(consumer.Config{
 		Client: w.client, Group: kafka.GroupConfig{ID: "g", SessionTimeout: 6 * time.Second, JoinBackoff: 50 * time.Millisecond},
 		CDRTopic: "cdrs", CommandTopic: topics.Commands, Store: w.store, Rater: flat{}, Publisher: w.gate, Commander: w.commands,
-		Logger: logger, Registerer: r.registry, Now: time.Now, Window: 35 * 24 * time.Hour, Confirm: w.confirm,
+		Logger: logger, Registerer: r.registry, Now: time.Now, Confirm: w.confirm,
 		FetchWait: 50 * time.Millisecond, Patience: 300 * time.Millisecond, StopGrace: time.Second,
 	})
 	ctx, cancel := context.WithCancel(w.t.Context())

@@ -121,9 +121,15 @@ func TestAShardThatWentBackIsNoticedWhenIdle(t *testing.T) {
 // dump and restore take the whole database back in one step, as a failover does.
 func (w *world) dump() map[string]string {
 	w.t.Helper()
+	all, err := w.rdb.Eval(w.t.Context(), `local out = {}
+		for _, k in ipairs(redis.call('KEYS', '*')) do out[#out + 1] = k; out[#out + 1] = redis.call('DUMP', k) end
+		return out`, nil).StringSlice()
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	out := map[string]string{}
-	for _, k := range w.rdb.Keys(w.t.Context(), "*").Val() {
-		out[k] = w.rdb.Dump(w.t.Context(), k).Val()
+	for i := 0; i < len(all); i += 2 {
+		out[all[i]] = all[i+1]
 	}
 	return out
 }

@@ -23,6 +23,9 @@ const (
 // are still held and the offset to read from.
 func (w *worker) takeOver(ctx, stop context.Context) (held []*balance.Entry, from int64, err error) {
 	start, end, err := w.consumer.log.Bounds(ctx, w.source.Topic, w.source.Partition)
+	if over(ctx) {
+		return nil, 0, context.Cause(ctx)
+	}
 	if err != nil {
 		return nil, 0, w.kafkaAway(err)
 	}

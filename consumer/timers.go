@@ -2,7 +2,10 @@ package consumer
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/creditstream/creditstream/balance"
@@ -11,6 +14,8 @@ import (
 const (
 	timerEvery  = time.Second // between looks at what is due
 	forgetEvery = time.Minute // between looks at ids that may go
+
+	timerPatience = 10 * time.Second // for an appended timer to be applied, before it is appended again
 )
 
 // timers appends the commands of what is due on this partition's shards. It is
@@ -19,13 +24,14 @@ func (w *worker) timers(ctx context.Context) error {
 	tick := time.NewTicker(timerEvery)
 	defer tick.Stop()
 	var forgot time.Time
+	sent := map[string]time.Time{} // timers appended of late
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		err := w.appendDue(ctx)
+		err := w.appendDue(ctx, sent)
 		if now := w.consumer.cfg.Now(); err == nil && now.Sub(forgot) >= forgetEvery {
 			err, forgot = w.forget(ctx), now
 		}
@@ -50,8 +56,12 @@ func (w *worker) cdrEnds(ctx context.Context) (balance.Ends, error) {
 	return ends, nil
 }
 
-func (w *worker) appendDue(ctx context.Context) error {
+// appendDue appends what is due. What was appended a moment ago is not appended
+// again: it may not be applied yet.
+func (w *worker) appendDue(ctx context.Context, sent map[string]time.Time) error {
 	cfg := &w.consumer.cfg
+	now := cfg.Now() // before the ends: what is due now must not count on what comes later
+	maps.DeleteFunc(sent, func(_ string, at time.Time) bool { return now.Sub(at) > timerPatience })
 	ends, err := w.cdrEnds(ctx)
 	if err != nil {
 		return err
@@ -60,33 +70,34 @@ func (w *worker) appendDue(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	end := commands[w.source.Partition]
-	ends[w.source] = end
+	ends[w.source] = commands[w.source.Partition]
+	var errs []error
 	for _, l := range w.lanes {
-		if l.next() < end {
-			continue // timers appended before are not all applied yet
-		}
-		due, err := w.store().Due(ctx, l.shard, ends)
-		if err != nil {
-			return err
-		}
+		due, err := w.store().Due(ctx, l.shard, now, ends)
+		errs = append(errs, err)
 		for _, c := range due {
-			if _, _, err := cfg.Commander.Append(ctx, c); err != nil {
-				return err
+			key := fmt.Sprint(c.Type, " ", c.Account, " ", c.N, " ", c.Lot)
+			if _, ok := sent[key]; ok {
+				continue
 			}
+			if _, _, err := cfg.Commander.Append(ctx, c); err != nil {
+				return errors.Join(append(errs, err)...)
+			}
+			sent[key] = now
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // forget drops ids that no CDR can need any more.
 func (w *worker) forget(ctx context.Context) error {
+	now := w.consumer.cfg.Now() // before the ends, as above
 	ends, err := w.cdrEnds(ctx)
 	if err != nil {
 		return err
 	}
 	for _, l := range w.lanes {
-		n, err := w.store().Forget(ctx, l.shard, ends)
+		n, err := w.store().Forget(ctx, l.shard, now, ends)
 		if err != nil {
 			return err
 		}

@@ -60,10 +60,7 @@ func over(ctx context.Context) bool { return ctx.Err() != nil }
 func newWorker(c *Consumer, src balance.Source) *worker {
 	w := &worker{
 		consumer: c, source: src, commands: src.Topic == c.cfg.CommandTopic, laneOf: map[int]int{},
-		judge: &judge{
-			rater: c.cfg.Rater, store: c.cfg.Store, window: c.cfg.Window,
-			maxDuration: c.cfg.MaxDuration, maxCharge: c.cfg.MaxCharge,
-		},
+		judge: &judge{rater: c.cfg.Rater, store: c.cfg.Store},
 	}
 	for sh := range c.cfg.Store.Shards() {
 		if !w.commands || c.cfg.Store.CommandPartition(sh) == src.Partition {
@@ -103,7 +100,7 @@ func (w *worker) run(stop, hard context.Context) error {
 		if again.cause != causeLog {
 			lost = time.Time{}
 		} else if lost.IsZero() {
-			lost = began
+			lost = w.consumer.cfg.Now()
 		} else if w.consumer.cfg.Now().Sub(lost) > w.consumer.cfg.Patience {
 			return fmt.Errorf("%s: %w", w.source, again.err)
 		}
@@ -176,20 +173,12 @@ func (w *worker) session(stop, hard context.Context) error {
 	return err
 }
 
-// refuse ends the session from outside: a confirmation was refused.
-func (w *worker) refuse(shard int) {
+// inSession returns the position that every lane has been fed up to, and a way to
+// end the session that fed them.
+func (w *worker) inSession() (fed, context.CancelCauseFunc) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.again != nil {
-		w.again(&takeOverError{causeRefused, fmt.Errorf("shard %d does not confirm the mark", shard)})
-	}
-}
-
-// fedTo returns the position that every lane has been fed up to.
-func (w *worker) fedTo() fed {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.fed
+	return w.fed, w.again
 }
 
 func (w *worker) setFed(f fed) {

@@ -106,10 +106,7 @@ end
 -- Trims what is published, appends the entry, moves the mark; the last writes of
 -- an apply call. trims: names of entries, oldest first.
 local function finish(out, marks, outbox, source, mark, first, next, last, trims)
-  for name in string.gmatch(trims, '%S+') do
-    local head = redis.call('LINDEX', outbox, 0)
-    if head and string.sub(head, 1, 41) == name .. '\n' then redis.call('LPOP', outbox) end
-  end
+  trim(outbox, trims)
   local text = first .. ' ' .. next .. ' ' .. fmt(out.stamp) .. '\n'
   if #out > 0 then text = text .. table.concat(out, '\n') .. '\n' end
   local name = redis.sha1hex(string.match(mark, '^%d+ (%S+)') .. text)

@@ -11,7 +11,7 @@ local marks, outbox = KEYS[1], KEYS[2]
 local got = redis.call('HMGET', marks, ARGV[1], ARGV[6], 'stamp')
 local mark = got[1] or NEW
 if string.sub(mark, 1, #ARGV[2]) ~= ARGV[2] then return { 'REFUSED', mark } end
-local commands_next, commands_at = string.match(got[2] or NEW, '^(%d+) %S+ %S+ %S+ (%d+)$')
+local commands_next, commands_at = string.match(got[2] or NEW, '^(%d+) %S+ %S+ %S+ (-?%d+)$')
 if tonumber(commands_next) < tonumber(ARGV[7]) then return { 'BEHIND', got[2] or NEW } end
 local slack, packed = tonumber(ARGV[8]), ARGV[11]
 local ns, na, loose = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])

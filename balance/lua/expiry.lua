@@ -5,7 +5,7 @@
 local due = tonumber(ARGV[2])
 for i = 3, #ARGV, 3 do
   local mark = redis.call('HGET', KEYS[1], ARGV[i]) or '0 - -1 - 0'
-  local next, at = string.match(mark, '^(%d+) %S+ %S+ %S+ (%d+)$')
+  local next, at = string.match(mark, '^(%d+) %S+ %S+ %S+ (-?%d+)$')
   local past = ARGV[i + 2] == '1' and tonumber(at) > due
   if tonumber(next) < tonumber(ARGV[i + 1]) and not past then return { 'LAG', ARGV[i] } end
 end

@@ -4,7 +4,7 @@
 -- Returns: 1 (dropped) | 0 (too early)
 for i = 3, #ARGV, 2 do
   local mark = redis.call('HGET', KEYS[1], ARGV[i]) or '0 - -1 - 0'
-  local next, at = string.match(mark, '^(%d+) %S+ %S+ %S+ (%d+)$')
+  local next, at = string.match(mark, '^(%d+) %S+ %S+ %S+ (-?%d+)$')
   if tonumber(at) <= tonumber(ARGV[1]) and tonumber(next) < tonumber(ARGV[i + 1]) then return 0 end
 end
 redis.call('UNLINK', KEYS[2])

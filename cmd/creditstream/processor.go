@@ -72,8 +72,8 @@ type processor struct {
 	consumer *consumer.Consumer
 	commands *alerts.Commands
 
-	deadLetterPartitions int
-	writeRetries         prometheus.Counter
+	deadLetters  kafka.TopicInfo
+	writeRetries prometheus.Counter
 
 	mu      sync.Mutex
 	startup error // what start-up waits for; nil: it is over
@@ -110,26 +110,32 @@ func (p *processor) run(ctx context.Context, ln net.Listener) error {
 	defer func() { _ = p.rdb.Close() }()
 	p.instrument()
 
-	// The API ends after the stream, so that a last change is still answered.
+	// The API ends after the stream, so that a last change is still answered, but
+	// it does not wait for one that hangs.
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(streamGrace, stopServing) })()
 	api := httpapi.New(httpapi.Options{
 		Accounts: (*backend)(p), Commands: (*backend)(p), Ready: p.ready,
 		Registerer: p.registry, Gatherer: p.registry, Log: p.log, Version: version,
 	})
-	served := make(chan error, 1)
+	ctx, stopStream := context.WithCancel(ctx)
+	defer stopStream()
+	served, streamed := make(chan error, 1), make(chan error, 1)
 	go func() { served <- httpapi.Serve(serving, ln, api, p.log) }()
-
-	streamed := make(chan error, 1)
 	go func() { streamed <- p.stream(ctx) }()
 	select {
 	case err = <-streamed:
+		stopServing()
+		return errors.Join(err, <-served)
 	case err = <-served:
-		return fmt.Errorf("http: %w", err)
+		stopStream()
+		return errors.Join(err, <-streamed)
 	}
-	stopServing()
-	return errors.Join(err, <-served)
 }
+
+// streamGrace is how long the API outlives a stream that is told to stop.
+const streamGrace = 5 * time.Second
 
 // stream prepares topics and store, then consumes.
 func (p *processor) stream(ctx context.Context) error {
@@ -144,7 +150,7 @@ func (p *processor) stream(ctx context.Context) error {
 	publisher := alerts.New(kafka.NewWriter(p.client, kafka.WriterOptions{OnRetry: func(error) { p.writeRetries.Inc() }}), alerts.Topics{
 		Rated: p.cfg.Topics.Rated, Alerts: p.cfg.Topics.Alerts, RechargeRequests: p.cfg.Topics.RechargeRequests,
 		Commands: p.cfg.Topics.Commands, DeadLetters: p.cfg.Topics.DeadLetters,
-		DeadLetterPartitions: p.deadLetterPartitions,
+		DeadLetterPartitions: p.deadLetters.Partitions, DeadLetterBytes: deadLetterBytes(p.deadLetters),
 	}, p.commandPartition, p.registry)
 	stream := consumer.New(consumer.Config{
 		Client: p.client, Group: kafka.GroupConfig{
@@ -152,7 +158,7 @@ func (p *processor) stream(ctx context.Context) error {
 		},
 		CDRTopic: p.cfg.Topics.CDRs, CommandTopic: p.cfg.Topics.Commands, Store: p.store, Rater: p.decks,
 		Publisher: publisher, Commander: commands, Logger: p.log, Registerer: p.registry, Now: p.now,
-		Window: p.cfg.Window, MaxDuration: p.cfg.MaxDuration, MaxCharge: p.cfg.MaxCharge, FetchBytes: p.cfg.FetchBytes,
+		FetchBytes: p.cfg.FetchBytes,
 	})
 	p.mu.Lock()
 	p.consumer, p.commands, p.startup = stream, commands, nil
@@ -160,6 +166,17 @@ func (p *processor) stream(ctx context.Context) error {
 	p.log.InfoContext(ctx, "processor runs", slog.String("version", version), slog.Int("command_partitions", partitions),
 		slog.Int("shards", p.store.Shards()))
 	return stream.Run(ctx)
+}
+
+// deadLetterBytes is how much of a record a dead letter may carry: what the topic
+// takes, less our own headers and the batch around it.
+func deadLetterBytes(t kafka.TopicInfo) int {
+	const ours = 16 << 10
+	n, err := strconv.Atoi(t.Configs["max.message.bytes"])
+	if err != nil {
+		n = 1 << 20 // what Kafka takes by default
+	}
+	return max(n-ours, 1<<10)
 }
 
 // commandPartition says where the commands of an account go.
@@ -208,10 +225,10 @@ func (p *processor) prepareOnce(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	partitions := infos[p.cfg.Topics.Commands].Partitions
-	p.deadLetterPartitions = infos[p.cfg.Topics.DeadLetters].Partitions
+	p.deadLetters = infos[p.cfg.Topics.DeadLetters]
 	p.store, err = balance.Open(ctx, p.rdb, balance.Options{
 		Shards: p.cfg.Shards, CommandPartitions: partitions, CDRTopic: p.cfg.Topics.CDRs, CommandTopic: p.cfg.Topics.Commands,
-		SliceWidth: p.cfg.SliceWidth, Window: p.cfg.Window, ExpiryGrace: p.cfg.ExpiryGrace, Logger: p.log, Now: p.now,
+		SliceWidth: p.cfg.SliceWidth, Window: p.cfg.Window, MaxDuration: p.cfg.MaxDuration, MaxCharge: p.cfg.MaxCharge, ExpiryGrace: p.cfg.ExpiryGrace, Logger: p.log, Now: p.now,
 	})
 	if err != nil {
 		return 0, &waitFor{"Redis", err, balance.Temporary(err)}

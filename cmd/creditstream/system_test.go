@@ -39,6 +39,7 @@ type plant struct {
 	writer *kafka.Writer
 	deck   string
 	http   string // of the processor that answers the API
+	kafka  string // where the broker listens
 	via    string // how processors reach Redis; default: directly
 
 	mu   sync.Mutex
@@ -63,12 +64,13 @@ func newPlant(t *testing.T) *plant {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(p.broker.Close)
+	t.Cleanup(func() { p.broker.Close() })
+	p.kafka = p.broker.Addr()
 	if p.redis, err = redisserver.Start(t.Context(), redisserver.Options{Dir: filepath.Join(t.TempDir(), "redis"), Args: []string{"--appendfsync", "always"}}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.redis.Kill() })
-	if p.client, err = kafka.New(kafka.Config{Brokers: []string{p.broker.Addr()}}); err != nil {
+	if p.client, err = kafka.New(kafka.Config{Brokers: []string{p.kafka}}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.client.Close)
@@ -82,7 +84,7 @@ func (p *plant) processor(http string) *process {
 	if http == "" {
 		http = freeAddr(p.t)
 	}
-	return start(p.t, nil, "run", "--brokers", p.broker.Addr(), "--redis", cmp.Or(p.via, p.redis.Addr()), "--deck", p.deck,
+	return start(p.t, nil, "run", "--brokers", p.kafka, "--redis", cmp.Or(p.via, p.redis.Addr()), "--deck", p.deck,
 		"--http", http, "--session-timeout", "1s", "--partitions", strconv.Itoa(plantPartitions), "--shards", "16")
 }
 
@@ -261,7 +263,7 @@ func (p *plant) backlog() (size int, err error) {
 		}
 		for partition, end := range ends {
 			size += int(end)
-			if c := committed(p.t, p.broker.Addr(), topic, partition); c != end && (end > 0 || c > 0) {
+			if c := committed(p.t, p.kafka, topic, partition); c != end && (end > 0 || c > 0) {
 				return 0, fmt.Errorf("%s/%d: committed %d of %d", topic, partition, c, end)
 			}
 		}

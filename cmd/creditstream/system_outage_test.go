@@ -1,0 +1,138 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/creditstream/creditstream/internal/kafka"
+	"github.com/creditstream/creditstream/internal/sandbox/broker"
+)
+
+// unready waits until the processor says that it waits.
+func (p *plant) unready() {
+	p.t.Helper()
+	await(p.t, 20*time.Second, "readiness to be false", func() error {
+		code, body, err := request(p.t, http.MethodGet, "http://"+p.http+"/readyz", nil, "")
+		if err == nil && code == http.StatusOK {
+			err = errors.New(body)
+		} else if code == http.StatusServiceUnavailable {
+			err = nil
+		}
+		return err
+	})
+}
+
+// cpu returns the processor time that a process has used.
+func cpu(t *testing.T, p *process) time.Duration {
+	t.Helper()
+	var ticks, system int64
+	var skip string
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := []any{&skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &ticks, &system}
+	if _, err := fmt.Sscan(string(b), f...); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(ticks+system) * 10 * time.Millisecond
+}
+
+// idle checks that waiting costs little: at most a third of one core over a second.
+func idle(t *testing.T, p *process) {
+	t.Helper()
+	before := cpu(t, p)
+	<-time.NewTimer(time.Second).C
+	if used := cpu(t, p) - before; used > 330*time.Millisecond {
+		t.Errorf("used %s of processor time in a second of waiting", used)
+	}
+}
+
+func TestWaitsForRedisAndGoesOnByItself(t *testing.T) {
+	p := newPlant(t)
+	r := rand.New(rand.NewPCG(8, 8))
+	proc := p.processor(p.http)
+	awaitReady(t, proc, "http://"+p.http)
+	p.create("acme", "")
+	p.topUp("acme", "first", "40.00")
+	burst := func() {
+		for range 200 {
+			p.send(r, 0, p.cdr(r, "acme"))
+		}
+	}
+	burst()
+	p.settled()
+	p.redis.Kill()
+	p.unready()
+	burst()
+	idle(t, proc)
+	p.restart(p.redis.Dir())
+	awaitReady(t, proc, "http://"+p.http)
+	p.settled()
+	p.verify()
+
+	p.redis.Kill() // a stop does not wait for it
+	p.unready()
+	proc.stop(t)
+}
+
+func TestWaitsForKafkaAndGoesOnByItself(t *testing.T) {
+	p := newPlant(t)
+	dir, addr := filepath.Join(t.TempDir(), "kafka"), freeAddr(t)
+	start := func() {
+		t.Helper()
+		var err error
+		p.broker, err = broker.Start(broker.Options{Addr: addr, DataDir: dir, Kfake: []kfake.Opt{kfake.GroupMinSessionTimeout(500 * time.Millisecond)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.broker.Close()
+	p.kafka = addr
+	proc := p.processor(p.http) // Kafka comes later
+	await(t, 10*time.Second, "a first answer", func() error {
+		_, _, err := request(t, http.MethodGet, "http://"+p.http+"/livez", nil, "")
+		return err
+	})
+	p.unready()
+	idle(t, proc)
+	start()
+	client, err := kafka.New(kafka.Config{Brokers: []string{addr}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	p.client, p.writer = client, kafka.NewWriter(client, kafka.WriterOptions{})
+	awaitReady(t, proc, "http://"+p.http)
+	r := rand.New(rand.NewPCG(9, 9))
+	p.create("acme", "")
+	p.topUp("acme", "first", "40.00")
+	for range 200 {
+		p.send(r, 0, p.cdr(r, "acme"))
+	}
+	p.broker.Close()
+	p.unready()
+	idle(t, proc)
+	start()
+	awaitReady(t, proc, "http://"+p.http)
+	p.topUp("acme", "after", "5.00")
+	p.settled()
+	p.verify()
+
+	p.broker.Close() // a stop does not wait for it
+	p.unready()
+	proc.signal(syscall.SIGTERM)
+	if code := proc.wait(t, 10*time.Second); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	start() // for the end of the test
+}
