@@ -155,6 +155,8 @@ func (p *processor) stream(ctx context.Context) error {
 	stream := consumer.New(consumer.Config{
 		Client: p.client, Group: kafka.GroupConfig{
 			ID: p.cfg.Group, SessionTimeout: p.cfg.SessionTimeout, HeartbeatInterval: p.cfg.SessionTimeout / 5,
+			// a member that dies while others join holds them up as long as this, not as long as a session
+			RebalanceTimeout: p.cfg.SessionTimeout,
 		},
 		CDRTopic: p.cfg.Topics.CDRs, CommandTopic: p.cfg.Topics.Commands, Store: p.store, Rater: p.decks,
 		Publisher: publisher, Commander: commands, Logger: p.log, Registerer: p.registry, Now: p.now,
