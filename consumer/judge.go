@@ -26,6 +26,10 @@ type judge struct {
 // judge fills v and returns the record's shard. v.Outcome is Parked, or empty:
 // then Redis decides.
 func (j *judge) judge(rec *kafka.Record, v *balance.Verdict) (shard int) {
+	if rec.Unreadable != nil {
+		park(v, rating.NotJSON, rec.Unreadable.Error())
+		return rec.Partition % j.store.Shards()
+	}
 	if err := cdr.Canonical(rec.Value, &v.CDR); err != nil {
 		if f, ok := errors.AsType[*cdr.Fault](err); ok {
 			park(v, f.Reason, f.Error())

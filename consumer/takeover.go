@@ -103,6 +103,10 @@ func (r *replay) plan() error {
 	for i, h := range r.holdings {
 		m := h.Mark
 		switch {
+		case m.Next == 0 && r.start > 0:
+			return fmt.Errorf("shard %d: this store has never applied the log, and its first %d records are gone (it begins at %d): "+
+				"balances would not be those of the whole log; restore a Redis backup whose marks are in it, or use a new topic",
+				h.Shard, r.start, r.start)
 		case m.Next < r.start:
 			return fmt.Errorf("shard %d: the mark is at %d but the log begins at %d: %d records are lost; "+
 				"restore a Redis backup whose marks are in the log, or the log itself", h.Shard, m.Next, r.start, r.start-m.Next)

@@ -169,12 +169,26 @@ func (d *batchDecoder) take(b batch) error {
 			return err
 		}
 	} else if !d.isVoid(b) && b.last >= d.from {
+		had := len(d.records)
 		if err := d.appendRecords(b); err != nil {
-			return err
+			d.records = append(d.records[:had], d.unreadable(b, err))
 		}
 	}
 	d.next = max(d.next, b.last+1)
 	return nil
+}
+
+// unreadable stands for the records of a batch that arrived as it was sent (its
+// checksum is right) and still makes no sense. It lies at the last offset, so that
+// it is the same wherever the fetch begins.
+func (d *batchDecoder) unreadable(b batch, err error) Record {
+	if b.attributes&attrLogAppendTime == 0 {
+		d.logAppendTime = false
+	}
+	return Record{
+		Topic: d.at.Topic, Partition: d.at.Partition, Offset: b.last, AppendMillis: b.maxTime,
+		Unreadable: fmt.Errorf("a batch of %d records at offsets %d to %d cannot be read: %w", b.count, b.base, b.last, err),
+	}
 }
 
 // reachAborted notes the producers whose aborted transactions begin no later

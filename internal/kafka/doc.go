@@ -10,7 +10,7 @@
 //     producer's time, so record batches are decoded here.
 //   - Fetch is read-committed: records of aborted transactions and control
 //     batches are never returned, and Fetched.Next always goes past them.
-//   - Every batch is checked against its CRC-32C. Bytes that do not decode give
+//   - Every batch is checked against its CRC-32C. Bytes that fail it give
 //     a *BatchError that names the place; they never panic, never allocate more
 //     than the named bounds and are never skipped.
 //   - A nil error of a write means that all in-sync replicas have the records.

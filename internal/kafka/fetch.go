@@ -26,6 +26,9 @@ type Record struct {
 	AppendMillis int64
 	Key, Value   []byte
 	Headers      []Header
+	// Unreadable, if set, says why this stands for all records of a batch that a
+	// producer made so that nobody can read it; it has no key and no value.
+	Unreadable error
 }
 
 // Fetched is the answer to one Fetch.
@@ -79,8 +82,9 @@ func (*OffsetOutOfRangeError) Is(target error) bool { return target == ErrOffset
 
 // Fetch reads committed records of one partition from offset on. Keys, values
 // and header values alias buffers that belong to the result alone. It makes one
-// attempt. Errors: *OffsetOutOfRangeError; *BatchError for bytes that do not
-// decode; others as Temporary says. An offset between the last stable offset
+// attempt. Errors: *OffsetOutOfRangeError; *BatchError for bytes that are not
+// what the producer sent (for what he sent and nobody can read see
+// Record.Unreadable); others as Temporary says. An offset between the last stable offset
 // and the end of the log is in range and has nothing yet.
 func (c *Client) Fetch(ctx context.Context, topic string, partition int, offset int64, opt FetchOptions) (Fetched, error) {
 	tp := TopicPartition{Topic: topic, Partition: partition}
