@@ -159,3 +159,24 @@ func TestForgetWaitsForEveryPartition(t *testing.T) {
 		t.Error("not forgotten although every partition is past")
 	}
 }
+
+func TestConfirmTrimsOnlyItsOwnHistory(t *testing.T) {
+	w := newWorld(t)
+	w.command(put("acme"))
+	e := w.calls(1)
+	l := lane{w.store.ShardOf("acme"), e.Source}
+	c := &balance.Confirmation{Shard: l.shard, Source: l.source, Expect: w.mark(l), Next: 1, Last: w.mark(l).Last, Trim: []string{e.Name}}
+	other := *c
+	other.Expect.Name = "ffffffffffffffffffffffffffffffffffffffff"
+	for _, x := range []struct {
+		c    *balance.Confirmation
+		left int
+	}{{&other, 1}, {c, 0}} {
+		if err := w.store.Confirm(t.Context(), []*balance.Confirmation{x.c}); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(w.holding(l).Outbox); n != x.left {
+			t.Errorf("confirmed %v: %d entries left, want %d", x.c.OK, n, x.left)
+		}
+	}
+}
