@@ -82,10 +82,10 @@ func (c *processorConfig) shapeSettings(s *settings) {
 
 func (c *runConfig) streamSettings(s *settings) {
 	s.add("slice-width", "10m", duration(&c.SliceWidth, time.Second, day), "answer time that shares one set of CDR ids; fixed when the balances are created")
-	s.add("id-window", "35d", duration(&c.Window, time.Minute, longest), "how long the ids of CDRs are remembered; older CDRs are parked")
+	s.add("id-window", "35d", duration(&c.Window, time.Minute, longest), "how long the ids of CDRs are remembered; older CDRs are parked; fixed when the balances are created")
 	s.add("expiry-grace", "6h", duration(&c.ExpiryGrace, time.Second, 30*day), "how long expired credit waits for calls made in time")
-	s.add("max-duration", "24h", duration(&c.MaxDuration, time.Second, 30*day), "longer calls are parked")
-	s.add("max-charge", "10000.00", amount(&c.MaxCharge, 1, rating.MaxTotal), "calls that cost more are parked, in units of their currency")
+	s.add("max-duration", "24h", duration(&c.MaxDuration, time.Second, 30*day), "longer calls are parked; fixed when the balances are created")
+	s.add("max-charge", "10000.00", amount(&c.MaxCharge, 1, rating.MaxTotal), "calls that cost more are parked, in units of their currency; fixed when the balances are created")
 	s.add("session-timeout", "10s", duration(&c.SessionTimeout, time.Second, 30*time.Minute), "after which Kafka gives the partitions of a silent member to others; brokers set limits of their own, 6s at least by default")
 	s.add("fetch-bytes", "1048576", whole(&c.FetchBytes, 4<<10, maxFetch), "bytes that are fetched from a partition at once")
 	s.add("max-record-bytes", "1048576", whole(&c.MaxRecordBytes, 1<<10, maxRecord), "largest record of cdrs, if it is created")
