@@ -22,11 +22,11 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		}, []string{"type"}), append(balance.EventKinds(), rechargeRequested)),
 		rated: newCounters(f.NewCounterVec(prometheus.CounterOpts{
 			Name: "creditstream_alerts_rated_records_total",
-			Help: "Rated records published, by outcome.",
+			Help: "Rated records published, repeats after a take-over included, by outcome.",
 		}, []string{"outcome"}), []balance.Outcome{balance.Charged, balance.Free, balance.Duplicate}),
 		deadLetters: newCounters(f.NewCounterVec(prometheus.CounterOpts{
 			Name: "creditstream_alerts_dead_letters_total",
-			Help: "Dead letters published, by reason.",
+			Help: "Dead letters published, repeats after a take-over included, by reason.",
 		}, []string{"reason"}), rating.Reasons()),
 	}
 }

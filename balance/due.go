@@ -2,7 +2,6 @@ package balance
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -41,7 +40,7 @@ func (s *Store) Due(ctx context.Context, shard int, now time.Time, ends Ends) ([
 			out = append(out, c)
 		}
 	}
-	return out, errors.Join(errs...)
+	return out, oneOf(errs)
 }
 
 func (s *Store) timer(ctx context.Context, shard int, member string, at int64, ends Ends) (*Command, error) {

@@ -38,3 +38,23 @@ func Temporary(err error) bool {
 	var server redis.Error
 	return !errors.As(err, &server) // what Redis did not say came from the network
 }
+
+// oneOf returns one error for many that are likely alike, one per shard: the first
+// that waiting does not mend, else the first; with how many more there are.
+func oneOf(errs []error) error {
+	var first error
+	n := 0
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		n++
+		if first == nil || Temporary(first) && !Temporary(err) {
+			first = err
+		}
+	}
+	if n < 2 {
+		return first
+	}
+	return fmt.Errorf("%w (and %d more)", first, n-1)
+}

@@ -39,9 +39,10 @@ func shardOf(account string, shards int) int {
 	return int(xxhash.Sum64String(account) % uint64(shards)) //nolint:gosec // shards is small and positive
 }
 
-// ValidAccount reports whether id is an account id: [A-Za-z0-9._@-]{1,64}.
+// ValidAccount reports whether id is an account id: [A-Za-z0-9._@-]{1,64}, and not
+// "." or "..", which a path of the API cannot name.
 func ValidAccount(id string) bool {
-	if id == "" || len(id) > 64 {
+	if id == "" || len(id) > 64 || id == "." || id == ".." {
 		return false
 	}
 	for i := range len(id) {

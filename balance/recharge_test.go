@@ -320,3 +320,23 @@ func TestCommandsAreAppliedOnce(t *testing.T) {
 		t.Errorf("another history: %+v", r)
 	}
 }
+
+func TestLateAnswersAreComparedWithWhatWasAskedThen(t *testing.T) {
+	w := newWorld(t)
+	w.command(topUpAfter(w, auto(put("acme"), 20, 50)))
+	w.command(request(wantWish(t, w.calls(95), 1, 50)))
+	w.command(declined(1, "expired_card"))
+	wish := wantWish(t, w.command(auto(put("acme"), 20, 60)), 2, 60)
+	w.command(request(wish))
+	wantEvents(t, w.command(paid(1, 49)), "recharge.mismatched", "recharge.succeeded") // an answer of the number before
+	wantEvents(t, w.command(paid(2, 60)), "recharge.succeeded")
+	wantEvents(t, w.command(paid(2, 60)))
+	wantEvents(t, w.command(paid(2, 61)), "recharge.mismatched") // paid twice?
+	wantState(t, w, "idle", 114)
+
+	w = newWorld(t)
+	w.command(topUpAfter(w, auto(put("acme"), 20, 50)))
+	w.command(request(wantWish(t, w.calls(95), 1, 50)))
+	w.command(declined(1, "expired_card"))
+	wantEvents(t, w.command(paid(1, 50)), "recharge.succeeded") // it was paid after all, as asked
+}

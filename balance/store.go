@@ -107,10 +107,10 @@ func (s *Store) checkMeta(ctx context.Context) error {
 		{"schema", strconv.Itoa(schemaVersion)},
 		{"shards", strconv.Itoa(s.opt.Shards)},
 		{"command_partitions", strconv.Itoa(s.opt.CommandPartitions)},
-		{"slice_millis", strconv.FormatInt(s.opt.SliceWidth.Milliseconds(), 10)},
-		{"window_millis", strconv.FormatInt(s.opt.Window.Milliseconds(), 10)},
-		{"max_call_millis", strconv.FormatInt(s.opt.MaxDuration.Milliseconds(), 10)},
-		{"max_charge_micros", strconv.FormatInt(int64(s.opt.MaxCharge), 10)},
+		{"slice_width", s.opt.SliceWidth.String()},
+		{"id_window", s.opt.Window.String()},
+		{"max_duration", s.opt.MaxDuration.String()},
+		{"max_charge", s.opt.MaxCharge.String()},
 		{"cdr_topic", s.opt.CDRTopic},
 		{"command_topic", s.opt.CommandTopic},
 		{"created", s.opt.Now().UTC().Format(time.RFC3339)},
@@ -131,15 +131,15 @@ func (s *Store) checkMeta(ctx context.Context) error {
 	for i := 0; i+1 < len(words); i += 2 {
 		have[words[i]] = words[i+1]
 	}
-	var wrong []error
+	var wrong []string
 	for _, w := range want[:len(want)-1] {
 		if have[w[0]] != w[1] {
-			wrong = append(wrong, fmt.Errorf("%s is %q there, configured is %q", w[0], have[w[0]], w[1]))
+			wrong = append(wrong, fmt.Sprintf("%s is %s there and %s here", w[0], have[w[0]], w[1]))
 		}
 	}
 	if len(wrong) > 0 {
-		return fmt.Errorf("%s, created %s: %w: %w; configure what it has, or use another Redis",
-			metaKey, have["created"], ErrMismatch, errors.Join(wrong...))
+		return fmt.Errorf("%w (%s, created %s): %s; configure what it has, or use another Redis",
+			ErrMismatch, metaKey, have["created"], strings.Join(wrong, "; "))
 	}
 	return nil
 }

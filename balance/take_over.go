@@ -28,7 +28,7 @@ func (s *Store) TakeOver(ctx context.Context, source Source, shards []int) ([]Ho
 		calls[i] = call{takeOver, []string{marksKey(sh), outboxKey(sh, source)}, []any{source.String()}}
 	}
 	replies, errs := s.run(ctx, calls)
-	if err := errors.Join(errs...); err != nil {
+	if err := oneOf(errs); err != nil {
 		return nil, err
 	}
 	out := make([]Holding, len(shards))
@@ -90,7 +90,7 @@ func (s *Store) Confirm(ctx context.Context, all []*Confirmation) error {
 		}
 	}
 	replies, errs := s.run(ctx, calls)
-	if err := errors.Join(errs...); err != nil {
+	if err := oneOf(errs); err != nil {
 		return err
 	}
 	for i, sh := range order {

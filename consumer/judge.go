@@ -3,6 +3,7 @@ package consumer
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/creditstream/creditstream/balance"
@@ -32,7 +33,7 @@ func (j *judge) judge(rec *kafka.Record, v *balance.Verdict) (shard int) {
 	}
 	if err := cdr.Canonical(rec.Value, &v.CDR); err != nil {
 		if f, ok := errors.AsType[*cdr.Fault](err); ok {
-			park(v, f.Reason, f.Error())
+			park(v, f.Reason, strings.TrimPrefix(f.Error(), string(f.Reason)+": "))
 		} else {
 			park(v, rating.NotJSON, err.Error())
 		}

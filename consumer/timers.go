@@ -1,8 +1,8 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -25,7 +25,7 @@ func (w *worker) timers(ctx context.Context) error {
 	defer tick.Stop()
 	var forgot time.Time
 	sent := map[string]time.Time{} // timers appended of late
-	for {
+	for failed := 0; ; {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -35,10 +35,15 @@ func (w *worker) timers(ctx context.Context) error {
 		if now := w.consumer.cfg.Now(); err == nil && now.Sub(forgot) >= forgetEvery {
 			err, forgot = w.forget(ctx), now
 		}
-		if err != nil && !over(ctx) {
-			w.metrics().errors.WithLabelValues("timers").Inc()
-			w.logger().WarnContext(ctx, "cannot look at timers: tried again", w.partition(), slog.Any("error", err))
+		if err == nil || over(ctx) {
+			failed = 0
+			continue
 		}
+		w.metrics().errors.WithLabelValues("timers").Inc()
+		if failed%60 == 0 {
+			w.logger().WarnContext(ctx, "cannot look at timers: tried again every second", w.partition(), slog.Any("error", err))
+		}
+		failed++
 	}
 }
 
@@ -71,22 +76,22 @@ func (w *worker) appendDue(ctx context.Context, sent map[string]time.Time) error
 		return err
 	}
 	ends[w.source] = commands[w.source.Partition]
-	var errs []error
+	var failed error // one is enough: they are likely alike
 	for _, l := range w.lanes {
 		due, err := w.store().Due(ctx, l.shard, now, ends)
-		errs = append(errs, err)
+		failed = cmp.Or(failed, err)
 		for _, c := range due {
 			key := fmt.Sprint(c.Type, " ", c.Account, " ", c.N, " ", c.Lot)
 			if _, ok := sent[key]; ok {
 				continue
 			}
 			if _, _, err := cfg.Commander.Append(ctx, c); err != nil {
-				return errors.Join(append(errs, err)...)
+				return err
 			}
 			sent[key] = now
 		}
 	}
-	return errors.Join(errs...)
+	return failed
 }
 
 // forget drops ids that no CDR can need any more.

@@ -105,8 +105,12 @@ func (w *worker) run(stop, hard context.Context) error {
 			return fmt.Errorf("%s: %w", w.source, again.err)
 		}
 		w.metrics().takeOvers.WithLabelValues(again.cause).Inc()
-		w.logger().WarnContext(hard, "takes over again", w.partition(), slog.String("cause", again.cause), slog.Any("error", again.err))
-		w.wait(again.cause)
+		level := slog.LevelDebug
+		if attempt%30 == 0 { // about once a minute while something is away
+			level = slog.LevelWarn
+		}
+		w.logger().Log(hard, level, "takes over again", w.partition(), slog.String("cause", again.cause), slog.Any("error", again.err))
+		w.wait(again.cause + ": " + again.err.Error())
 		if w.consumer.cfg.Now().Sub(began) > 10*time.Second {
 			attempt = 0
 		}

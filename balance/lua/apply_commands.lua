@@ -47,7 +47,7 @@ local function apply(a, c)
   end
   t.keys, t.memory, t.lots = a.keys, t.memory or {}, t.lots or {}
   if b.id ~= '' and b.recall(t, 'c/' .. b.id) then return end   -- applied before: nothing, whatever it says now
-  local refused = HANDLERS[c.type](b, t, c)
+  local refused = EFFECTS[c.type](b, t, c)
   if b.id ~= '' then b.remember(t, 'c/' .. b.id, b.digest .. ' ' .. (refused or 'ok')) end
   look(out, t, b.offset, b.at)
 end

@@ -1,4 +1,4 @@
--- What each command does to an account. A handler gets the batch b (see
+-- What each command does to an account. An effect gets the batch b (see
 -- apply_commands), the account t and the command c; it changes t, collects writes
 -- with b.write and events with b.emit, and returns nil or why it refuses. Whether
 -- it refuses depends on earlier commands alone, never on the balance (rule 6).
@@ -26,11 +26,17 @@ local function fund(b, t, kind, amount, lot, expires, ref)
   if t.state == 'suspended' then t.state = 'idle' end
 end
 
-local function recharge(b, t, n) return b.recall(t, 'r/' .. n) end
+-- What is remembered of recharge n: its state (open, declined, paid) and amount.
+local function recharge(b, t, n)
+  local r = b.recall(t, 'r/' .. n)
+  if not r then return nil end
+  local state, amount = string.match(r, '^(%a+) (%d+)$')
+  return state, amount
+end
 
-local HANDLERS = {}
+local EFFECTS = {}
 
-HANDLERS['account.put'] = function(b, t, c)
+EFFECTS['account.put'] = function(b, t, c)
   if c.cur and t.cur ~= '' and c.cur ~= t.cur then return 'currency_is_fixed' end
   local auto, trigger, amount, pm = c.auto or t.auto, c.trigger or t.trigger, c.recharge or t.recharge, c.pm or t.pm
   if auto == '1' and (trigger == '' or amount == '' or pm == '') then return 'auto_recharge_incomplete' end
@@ -40,21 +46,21 @@ HANDLERS['account.put'] = function(b, t, c)
   t.cur, t.closed, t.seen = c.cur or t.cur, '0', t.seen + 1
 end
 
-HANDLERS['account.close'] = function(_, t) t.closed, t.seen = '1', t.seen + 1 end
+EFFECTS['account.close'] = function(_, t) t.closed, t.seen = '1', t.seen + 1 end
 
-HANDLERS['funds.top_up'] = function(b, t, c)
+EFFECTS['funds.top_up'] = function(b, t, c)
   if t.funded + tonumber(c.amount) > BOUND then return 'out_of_bounds' end
   local key = string.match(b.id, '^top%-up/(.+)$') or b.id   -- what the customer said
   fund(b, t, 'top_up', c.amount, 't' .. string.sub(redis.sha1hex(b.id), 1, 12), b.expires, key)
   b.emit(t, 'funds.added', ' amount=' .. c.amount .. ' reference=' .. key)
 end
 
-HANDLERS['recharge.request'] = function(b, t, c)
+EFFECTS['recharge.request'] = function(b, t, c)
   if tonumber(c.n) ~= t.n + 1 then return 'not_next' end
   if not recharges(t) then return 'not_idle' end
   if tonumber(c.seen) ~= t.seen then return 'stale' end
   t.n, t.state, t.open = t.n + 1, 'pending', tonumber(c.amount)
-  b.remember(t, 'r/' .. c.n, 'open')
+  b.remember(t, 'r/' .. c.n, 'open ' .. c.amount)
   b.write('ZADD', b.due, fmt(tonumber(b.at) + ANSWER_WAIT), timer('unanswered', t, c.n))
   b.line(table.concat({ 'p', t.id, c.n, c.amount, t.cur, t.pm, b.offset, b.at }, ' '))
 end
@@ -63,25 +69,23 @@ local function mismatch(b, t, c, why)
   b.emit(t, 'recharge.mismatched', ' n=' .. c.n .. ' reason=' .. why .. ' amount=' .. (c.amount or '0') .. ' paid_currency=' .. (c.currency or '-'))
 end
 
-local function succeeded(b, t, c, was)
+local function succeeded(b, t, c, was, asked)
   if c.currency ~= t.cur then mismatch(b, t, c, 'currency'); return 'currency_mismatch' end
+  if c.amount ~= asked then mismatch(b, t, c, 'amount') end    -- it may have been paid twice
   if was == 'paid' then return 'already_credited' end
   if t.funded + tonumber(c.amount) > BOUND then return 'out_of_bounds' end
-  b.remember(t, 'r/' .. c.n, 'paid')
+  b.remember(t, 'r/' .. c.n, 'paid ' .. c.amount)
   fund(b, t, 'recharge', c.amount, 'r' .. c.n, b.expires, t.id .. '/' .. c.n)
   t.soft = 0
-  if tonumber(c.n) == t.n then
-    if t.open ~= tonumber(c.amount) then mismatch(b, t, c, 'amount') end
-    t.state, t.open = 'idle', 0
-  end
+  if tonumber(c.n) == t.n then t.state, t.open = 'idle', 0 end
   b.write('ZREM', b.due, timer('unanswered', t, c.n), timer('retry', t, c.n))
   b.emit(t, 'recharge.succeeded', ' n=' .. c.n .. ' amount=' .. c.amount)
 end
 
-local function declined(b, t, c, was)
+local function declined(b, t, c, was, asked)
   local waiting = t.state == 'pending' or t.state == 'unresolved'
   if tonumber(c.n) ~= t.n or was ~= 'open' or not waiting then return 'already_answered' end
-  b.remember(t, 'r/' .. c.n, 'declined')
+  b.remember(t, 'r/' .. c.n, 'declined ' .. asked)
   b.write('ZREM', b.due, timer('unanswered', t, c.n))
   t.soft, t.open = t.soft + 1, 0
   local wait = c.class == 'soft' and SOFT_WAITS[t.soft]
@@ -94,37 +98,37 @@ local function declined(b, t, c, was)
   b.emit(t, 'recharge.failed', ' n=' .. c.n .. ' code=' .. c.code .. ' class=' .. c.class .. ' next=' .. t.state)
 end
 
-HANDLERS['recharge.result'] = function(b, t, c)
-  local was = recharge(b, t, c.n)
+EFFECTS['recharge.result'] = function(b, t, c)
+  local was, asked = recharge(b, t, c.n)
   if not was then mismatch(b, t, c, 'no_request'); return 'no_request' end
-  if c.status == 'succeeded' then return succeeded(b, t, c, was) end
-  return declined(b, t, c, was)
+  if c.status == 'succeeded' then return succeeded(b, t, c, was, asked) end
+  return declined(b, t, c, was, asked)
 end
 
-HANDLERS['recharge.unanswered'] = function(b, t, c)
+EFFECTS['recharge.unanswered'] = function(b, t, c)
   b.write('ZREM', b.due, timer('unanswered', t, c.n))
   if tonumber(c.n) ~= t.n or t.state ~= 'pending' then return 'not_pending' end
   t.state = 'unresolved'
   b.emit(t, 'recharge.unresolved', ' n=' .. c.n)
 end
 
-HANDLERS['recharge.retry'] = function(b, t, c)
+EFFECTS['recharge.retry'] = function(b, t, c)
   b.write('ZREM', b.due, timer('retry', t, c.n))
   if tonumber(c.n) ~= t.n or t.state ~= 'cooling' then return 'not_cooling' end
   t.state = 'idle'
 end
 
-HANDLERS['recharge.abandon'] = function(_, t, c)
+EFFECTS['recharge.abandon'] = function(_, t, c)
   if tonumber(c.n) ~= t.n or t.state ~= 'unresolved' then return 'not_unresolved' end
   t.state, t.open, t.seen = 'idle', 0, t.seen + 1
 end
 
-HANDLERS['recharge.resume'] = function(_, t)
+EFFECTS['recharge.resume'] = function(_, t)
   if t.state ~= 'suspended' and t.state ~= 'cooling' then return 'not_suspended' end
   t.state, t.soft, t.seen = 'idle', 0, t.seen + 1
 end
 
-HANDLERS['lot.expire'] = function(b, t, c)
+EFFECTS['lot.expire'] = function(b, t, c)
   b.write('ZREM', b.due, timer('expire', t, c.lot))
   if not b.holds(t, c.lot) then return 'no_lot' end
   local of = tonumber(string.match(c.lot, ':(%d+):'))

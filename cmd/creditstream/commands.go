@@ -123,7 +123,7 @@ func newSandbox(environ func() []string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "sandbox", Short: "Run everything on this machine, with simulated calls and payments", Args: noArgs,
 		Long: `Starts a Kafka broker, Redis, a processor, a simulated switch and a simulated
-payment service, says what to try, and then shows every second what happens. It
+payment service, says what to try, and then shows what happens, every second while calls are simulated. It
 keeps everything in the data directory: stop it with Ctrl-C, and the next start
 with the same directory goes on where it was. Not for production.
 

@@ -174,5 +174,8 @@ func (c *sandboxConfig) check(s *settings) (problems []string) {
 	if len(c.Redis) > 1 {
 		problems = append(problems, s.where("redis")+": names several addresses: expected one")
 	}
+	if s.read("http", "kafka") && c.HTTP == c.kafka {
+		problems = append(problems, s.where("kafka")+": is the address of --http too: expected another")
+	}
 	return problems
 }

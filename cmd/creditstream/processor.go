@@ -216,12 +216,19 @@ func (p *processor) prepare(ctx context.Context) (partitions int, err error) {
 var startPause = kafka.Backoff{Base: 100 * time.Millisecond, Max: 2 * time.Second}
 
 func (p *processor) prepareOnce(ctx context.Context) (int, error) {
-	if err := p.client.EnsureTopics(ctx, p.topics()); err != nil {
-		return 0, &waitFor{"Kafka", err, kafka.Temporary(err)}
+	ensuring, cancel := context.WithTimeout(ctx, ensureTimeout)
+	defer cancel()
+	if err := p.client.EnsureTopics(ensuring, p.topics()); err != nil {
+		return 0, &waitFor{"Kafka", err, kafka.Temporary(err) || ensuring.Err() != nil}
 	}
 	infos, err := p.client.Topics(ctx, p.cfg.Topics.all()...)
 	if err != nil {
 		return 0, &waitFor{"Kafka", err, kafka.Temporary(err)}
+	}
+	for _, name := range p.cfg.Topics.all() {
+		if _, ok := infos[name]; !ok {
+			return 0, &waitFor{"Kafka", fmt.Errorf("topic %s is not there yet", name), true}
+		}
 	}
 	if err := p.checkTopics(infos); err != nil {
 		return 0, err
@@ -264,6 +271,10 @@ func (p *processor) instrument() {
 	}
 }
 
+// ensureTimeout is how long topics may take to appear before start-up says what it
+// waits for, and tries again.
+const ensureTimeout = 10 * time.Second
+
 // topics returns what is created if it is missing.
 func (p *processor) topics() []kafka.TopicSpec {
 	t := &p.cfg.Topics
@@ -276,7 +287,7 @@ func (p *processor) topics() []kafka.TopicSpec {
 	record := strconv.Itoa(p.cfg.MaxRecordBytes)
 	return []kafka.TopicSpec{
 		spec(t.CDRs, map[string]string{
-			"message.timestamp.type": appendTime, "retention.ms": millis(p.cfg.CDRRetention), "max.message.bytes": record,
+			"message.timestamp.type": appendTime, "retention.ms": millis(p.cfg.CDRRetention), "retention.bytes": "-1", "max.message.bytes": record,
 		}),
 		spec(t.Commands, map[string]string{"message.timestamp.type": appendTime, "retention.ms": "-1", "retention.bytes": "-1"}),
 		spec(t.Rated, map[string]string{"retention.ms": millis(p.cfg.OutRetention)}),
@@ -310,8 +321,12 @@ func (p *processor) checkTopics(infos map[string]kafka.TopicInfo) error {
 	}
 	c = infos[t.CDRs].Configs
 	if v, err := strconv.ParseInt(c["retention.ms"], 10, 64); err == nil && v >= 0 && time.Duration(v)*time.Millisecond < p.cfg.Window {
-		bad("topic %s: retention.ms is %s: at least the id window of %s is needed, and the age of the oldest Redis backup on top",
-			t.CDRs, time.Duration(v)*time.Millisecond, p.cfg.Window)
+		bad("topic %s: retention.ms is %d (%s): at least the id window of %s is needed, and the age of the oldest Redis backup on top",
+			t.CDRs, v, days(time.Duration(v)*time.Millisecond), days(p.cfg.Window))
+	}
+	if v, err := strconv.ParseInt(c["retention.bytes"], 10, 64); err == nil && v >= 0 {
+		p.log.Warn("cdrs are also deleted by size: make sure that the id window fits, or set retention.bytes to -1",
+			slog.String("topic", t.CDRs), slog.Int64("retention_bytes", v))
 	}
 	if partitions := infos[t.Commands].Partitions; partitions > p.cfg.Shards {
 		bad("topic %s has %d partitions and the store %d shards: at least as many shards are needed", t.Commands, partitions, p.cfg.Shards)
@@ -329,5 +344,11 @@ type waitFor struct {
 	temporary bool
 }
 
-func (w *waitFor) Error() string { return "waiting for " + w.what + ": " + w.err.Error() }
+func (w *waitFor) Error() string {
+	if w.temporary {
+		return "waiting for " + w.what + ": " + w.err.Error()
+	}
+	return w.what + " cannot be used as it is: " + w.err.Error()
+}
+
 func (w *waitFor) Unwrap() error { return w.err }

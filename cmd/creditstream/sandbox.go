@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -221,12 +220,6 @@ func seed() (b [32]byte) {
 
 func (s *sandbox) path(name string) string { return filepath.Join(s.cfg.dataDir, name) }
 
-// port returns the port of an address.
-func port(addr string) string {
-	_, p, _ := net.SplitHostPort(addr) // ours
-	return p
-}
-
 func (s *sandbox) say(format string, a ...any) {
 	// Nobody may read any more: that is no reason to end.
 	_, _ = fmt.Fprintf(s.out, format+"\n", a...)
@@ -247,7 +240,7 @@ func (s *sandbox) greet() {
 	}
 	s.say("%s", strings.NewReplacer(
 		"{http}", "http://"+s.cfg.HTTP, "{kafka}", s.broker.Addr(), "{redis}", s.redis.addr, "{redis-what}", s.redis.what,
-		"{redis-port}", port(s.redis.addr), "{dir}", s.cfg.dataDir, "{version}", version,
+		"{dir}", s.cfg.dataDir, "{version}", version,
 	).Replace(greeting))
 	if s.cfg.simulate {
 		s.say("%s", simulated)

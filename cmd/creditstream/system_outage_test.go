@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -57,6 +59,22 @@ func idle(t *testing.T, p *process) {
 	}
 }
 
+// few checks that an outage is told in few words: some lines per partition, and
+// not one for each shard in each.
+func few(t *testing.T, p *process) {
+	t.Helper()
+	lines := strings.Split(p.out.String(), "\n")
+	warnings := slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return !strings.Contains(l, "level=WARN") })
+	if n := len(warnings); n > 8*plantPartitions {
+		t.Errorf("%d warnings in a few seconds", n)
+	}
+	for _, l := range lines {
+		if len(l) > 500 {
+			t.Errorf("a line of %d bytes: %.200s", len(l), l)
+		}
+	}
+}
+
 func TestWaitsForRedisAndGoesOnByItself(t *testing.T) {
 	p := newPlant(t)
 	r := rand.New(rand.NewPCG(8, 8))
@@ -74,7 +92,10 @@ func TestWaitsForRedisAndGoesOnByItself(t *testing.T) {
 	p.redis.Kill()
 	p.unready()
 	burst()
-	idle(t, proc)
+	for range 4 { // seconds
+		idle(t, proc)
+	}
+	few(t, proc)
 	p.restart(p.redis.Dir())
 	awaitReady(t, proc, "http://"+p.http)
 	p.settled()

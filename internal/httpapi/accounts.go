@@ -85,7 +85,7 @@ type settings struct {
 type autoRechargeSettings struct {
 	Enabled       field[bool]   `json:"enabled,omitzero" doc:"Needs the other three to be set, here or before"`
 	Trigger       field[amount] `json:"trigger,omitzero" doc:"Balance at which credit is bought"`
-	Amount        field[amount] `json:"amount,omitzero" doc:"How much is bought; more than 0"`
+	Amount        field[amount] `json:"amount,omitzero" doc:"How much is bought; more than 0. A gap larger than this is closed by one request of several times the amount"`
 	PaymentMethod field[word]   `json:"payment_method,omitzero" doc:"What the payment service is to charge"`
 }
 

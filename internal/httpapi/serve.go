@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// Serve answers on ln until ctx ends, then stops within 8 s: no new connections at
+// Serve answers on ln until ctx ends, then stops within 4 s: no new connections at
 // once, changes that wait to be applied are answered 202 after 2 s, and whoever
 // is still connected after that is cut off. It closes ln, and returns nil after
 // such a stop.
 func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
-	return serve(ctx, ln, h, log, 2*time.Second, 8*time.Second)
+	return serve(ctx, ln, h, log, 2*time.Second, 4*time.Second)
 }
 
 func serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger, patience, limit time.Duration) error {

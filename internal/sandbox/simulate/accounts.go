@@ -9,7 +9,7 @@ import (
 // customer is an account that the switch makes calls for.
 type customer struct {
 	id, home  string // home: the country code that its users are in
-	weight    float64
+	share     float64
 	firstTop  string
 	low       []string
 	trigger   string // empty: no auto-recharge
@@ -21,11 +21,11 @@ type customer struct {
 // top-ups, so that recharges are seen soon; hooli never recharges by itself.
 func customers() []customer {
 	return []customer{
-		{id: "acme", home: "1", weight: 0.40, firstTop: "12.00", low: []string{"5.00"}, trigger: "11.00", recharge: "15.00", extension: 120},
-		{id: "globex", home: "44", weight: 0.25, firstTop: "8.00", low: []string{"4.00", "1.00"}, trigger: "7.00", recharge: "10.00", extension: 60},
-		{id: "initech", home: "1", weight: 0.20, firstTop: "6.00", low: []string{"2.50"}, trigger: "5.00", recharge: "10.00", extension: 40},
-		{id: "umbrella", home: "49", weight: 0.12, firstTop: "5.00", low: []string{"2.00"}, trigger: "3.00", recharge: "5.00", extension: 25},
-		{id: "hooli", home: "33", weight: 0.03, firstTop: "2.00", low: []string{"1.00"}, extension: 8},
+		{id: "acme", home: "1", share: 0.40, firstTop: "12.00", low: []string{"5.00"}, trigger: "11.00", recharge: "15.00", extension: 120},
+		{id: "globex", home: "44", share: 0.25, firstTop: "8.00", low: []string{"4.00", "1.00"}, trigger: "7.00", recharge: "10.00", extension: 60},
+		{id: "initech", home: "1", share: 0.20, firstTop: "6.00", low: []string{"2.50"}, trigger: "5.00", recharge: "10.00", extension: 40},
+		{id: "umbrella", home: "49", share: 0.12, firstTop: "5.00", low: []string{"2.00"}, trigger: "3.00", recharge: "5.00", extension: 25},
+		{id: "hooli", home: "33", share: 0.03, firstTop: "2.00", low: []string{"1.00"}, extension: 8},
 	}
 }
 

@@ -34,7 +34,7 @@ func (c *call) answered(now time.Time, d time.Duration) {
 // mix is how often a kind of call occurs, and how long it lasts in the middle.
 type mix struct {
 	kind   rating.Kind
-	weight float64
+	share  float64
 	median time.Duration
 	paid   bool // by credits: not placed for a depleted account
 }
@@ -82,8 +82,8 @@ func newCaller(seed [32]byte) *caller {
 // next returns a call that ends at now. mayPay says which accounts may make calls
 // that credits pay for.
 func (c *caller) next(now time.Time, mayPay func(account string) bool) (key, value []byte) {
-	who := pick(c.rng, c.customers, func(c customer) float64 { return c.weight })
-	what := pick(c.rng, c.mix, func(m mix) float64 { return m.weight })
+	who := pick(c.rng, c.customers, func(c customer) float64 { return c.share })
+	what := pick(c.rng, c.mix, func(m mix) float64 { return m.share })
 	if what.paid && !mayPay(who.id) {
 		what = mix{kind: rating.Internal, median: time.Minute}
 	}
@@ -166,15 +166,15 @@ func (c *caller) odd(cdr *call, now time.Time) string {
 	return ""
 }
 
-// pick returns one of list, each as often as its weight says.
-func pick[T any](rng *rand.Rand, list []T, weight func(T) float64) T {
+// pick returns one of list, each as often as its share says.
+func pick[T any](rng *rand.Rand, list []T, share func(T) float64) T {
 	total := 0.0
 	for _, one := range list {
-		total += weight(one)
+		total += share(one)
 	}
 	at := rng.Float64() * total
 	for _, one := range list {
-		if at -= weight(one); at < 0 {
+		if at -= share(one); at < 0 {
 			return one
 		}
 	}
