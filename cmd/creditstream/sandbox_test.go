@@ -50,6 +50,12 @@ func startInProcess(t *testing.T, dir string, args ...string) *inProcess {
 		}
 		return status(t, s.http+"/readyz", http.StatusOK)
 	})
+	await(t, 10*time.Second, "greeting", func() error { // it is ready a moment before it says so
+		if !strings.Contains(s.out.String(), "the sandbox runs") {
+			return errors.New("not said yet")
+		}
+		return nil
+	})
 	return s
 }
 

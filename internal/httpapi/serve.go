@@ -43,8 +43,11 @@ func serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logge
 	stop, cancelStop := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancelStop()
 	err := srv.Shutdown(stop)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = srv.Close() // whoever is still connected: also one that has connected and said nothing
+	}
 	if err != nil {
-		err = fmt.Errorf("stop HTTP: %w", errors.Join(err, srv.Close()))
+		err = fmt.Errorf("stop HTTP: %w", err)
 	}
 	if stopped := <-served; !errors.Is(stopped, http.ErrServerClosed) {
 		err = errors.Join(err, fmt.Errorf("serve HTTP: %w", stopped))
