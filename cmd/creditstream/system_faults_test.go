@@ -84,6 +84,12 @@ func TestKilledProcessorsLoseNothingAndChargeNothingTwice(t *testing.T) {
 		}
 	}
 	<-produced
+	// kfake never expires a member whose connection died before it was told its
+	// partitions; one that joins and leaves has it counted out
+	third := freeAddr(t)
+	extra := p.processor(third)
+	awaitReady(t, extra, "http://"+third)
+	extra.stop(t)
 	awaitReady(t, first, "http://"+p.http)
 	p.settled()
 	p.verify()
