@@ -12,7 +12,7 @@ TESTFLAGS ?=
 BENCH     ?= .
 BENCHPKG  ?= ./rating/... ./consumer/cdr/... ./balance/... ./internal/kafka/...
 
-TEST_NEEDS := redis-server kcat
+TEST_NEEDS := redis-server kcat curl
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test lint bench fmt tidy

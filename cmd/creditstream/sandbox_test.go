@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -193,10 +192,7 @@ func TestGreetingWorks(t *testing.T) {
 	t.Parallel()
 	for _, tool := range []string{"kcat", "curl", "bash"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatal(err)
-			}
-			t.Skipf("%v: install it to try what the sandbox prints", err)
+			t.Fatalf("%v: install it to try what the sandbox prints", err)
 		}
 	}
 	s := startSandbox(t, t.TempDir())
