@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -72,16 +74,24 @@ func await(t *testing.T, limit time.Duration, what string, done func() error) {
 	}
 }
 
-// freeAddr returns a host:port of the loopback that nobody listens on.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// freeAddr returns a host:port of the loopback that nobody listens on, and that no
+// other call has returned; below the ports that the kernel gives to outgoing
+// connections, which could take it before its user does.
+func freeAddr(tb testing.TB) string {
+	tb.Helper()
+	for {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(10_000)))
+		if _, taken := handedOut.LoadOrStore(addr, true); taken {
+			continue
+		}
+		if l, err := net.Listen("tcp", addr); err == nil {
+			_ = l.Close()
+			return addr
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
+
+var handedOut sync.Map // addresses that freeAddr has returned
 
 // output collects what a process writes. It is safe for concurrent use.
 type output struct {

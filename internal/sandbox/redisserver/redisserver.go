@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -150,14 +151,19 @@ func (s *Server) end(sig syscall.Signal) {
 	}
 }
 
+// freePort returns a port that nobody listens on, below those that the kernel
+// gives to outgoing connections: one of these could take it before the child does.
 func freePort(ctx context.Context) (int, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+	const first, count, tries = 20_000, 12_000, 100
+	var err error
+	for range tries {
+		port := first + rand.IntN(count) //nolint:gosec // spreads choices, protects nothing
+		var l net.Listener
+		if l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer func() { _ = l.Close() }()
-	addr, _ := l.Addr().(*net.TCPAddr)
-	return addr.Port, nil
+	return 0, fmt.Errorf("find a free port: %w", err)
 }
 
 func lastLine(path string) string {
