@@ -146,7 +146,6 @@ func (w *worker) feed(ctx context.Context, b *batch, parts []part) ([]balance.Re
 // is left no more. blocked reports that nothing could be applied but waits.
 func (w *worker) settle(ctx context.Context, b *batch, parts []part, replies []balance.Reply, left [][]int, jobs chan<- *job) (blocked bool, err error) {
 	j := &job{batch: b}
-	var until int64
 	for i := range replies {
 		switch r := &replies[i]; r.Status {
 		case balance.Applied:
@@ -154,7 +153,6 @@ func (w *worker) settle(ctx context.Context, b *batch, parts []part, replies []b
 			j.entries = append(j.entries, r.Entry)
 			w.metrics().observeDebited(b, parts[i].indexes, w.consumer.cfg.Now())
 		case balance.Unknown:
-			until = max(until, r.Until)
 			p := w.store().CommandPartition(w.lanes[parts[i].lane].shard)
 			if err := w.tick(ctx, p, r.Until); err != nil {
 				return false, err

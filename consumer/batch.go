@@ -64,8 +64,7 @@ func (w *worker) newBatch(f *kafka.Fetched) *batch {
 		byLane: make([][]int, len(w.lanes)), next: f.Next, last: w.readTo,
 	}
 	if n := len(f.Records); n > 0 {
-		r := &f.Records[n-1]
-		b.last = balance.Last{Offset: r.Offset, Digest: balance.RecordDigest(r.Key, r.Value), AppendMillis: r.AppendMillis}
+		b.last = lastOf(&f.Records[n-1])
 		w.readTo = b.last
 	}
 	return b
@@ -87,7 +86,10 @@ func (b *batch) part(lane int, indexes []int, cut int) part {
 		return part{lane: lane, indexes: indexes, next: b.next, last: b.last}
 	}
 	r := &b.records[indexes[cut-1]]
-	return part{lane: lane, indexes: indexes[:cut], next: r.Offset + 1, last: balance.Last{
-		Offset: r.Offset, Digest: balance.RecordDigest(r.Key, r.Value), AppendMillis: r.AppendMillis,
-	}}
+	return part{lane: lane, indexes: indexes[:cut], next: r.Offset + 1, last: lastOf(r)}
+}
+
+// lastOf is what a mark keeps of the last record before it.
+func lastOf(r *kafka.Record) balance.Last {
+	return balance.Last{Offset: r.Offset, Digest: balance.RecordDigest(r.Key, r.Value), AppendMillis: r.AppendMillis}
 }
