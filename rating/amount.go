@@ -1,6 +1,9 @@
 package rating
 
-import "math/bits"
+import (
+	"math/bits"
+	"strconv"
+)
 
 // Prices are kept as picos, 10^-12 of a major unit, because a price per minute
 // may have more digits than Micros.
@@ -33,6 +36,11 @@ func parseRoundMode(s string) (roundMode, bool) {
 	return 0, false
 }
 
+// String is how deck.yaml writes m.
+func (m roundMode) String() string {
+	return [...]string{halfUp: "half_up", halfEven: "half_even", up: "up", down: "down"}[m]
+}
+
 // rounding is the one rounding of a call.
 type rounding struct {
 	mode  roundMode
@@ -52,18 +60,13 @@ func newRounding(digits int, mode roundMode) rounding {
 	return r
 }
 
-// amount returns fee + seconds*price/60, rounded; fee and price in picos, price
-// per minute. It reports false above MaxTotal. fee must not exceed maxPicos.
-func (r rounding) amount(fee, price, seconds uint64) (Micros, bool) {
-	// In 1/60 pico everything is a whole number, of 128 bits.
-	hi, lo := bits.Mul64(seconds, price)
-	feeHi, feeLo := bits.Mul64(fee, 60)
-	lo, carry := bits.Add64(lo, feeLo, 0)
-	hi, carry = bits.Add64(hi, feeHi, carry)
-	if carry != 0 || hi >= r.unit/2 {
-		return 0, false // 2^63 or more: far above MaxTotal, and Div64 could not hold it
+// round returns the total of b as an amount of so many digits. It reports false
+// above MaxTotal.
+func (r rounding) round(b *bill) (Micros, bool) {
+	if b.over || b.hi >= r.unit/2 {
+		return 0, false // 2^63 units or more: far above MaxTotal, and Div64 could not hold it
 	}
-	n, rest := bits.Div64(hi, lo, r.unit)
+	n, rest := bits.Div64(b.hi, b.lo, r.unit)
 	if r.goesUp(n, rest) {
 		n++
 	}
@@ -71,6 +74,15 @@ func (r rounding) amount(fee, price, seconds uint64) (Micros, bool) {
 		return 0, false
 	}
 	return Micros(n * r.scale), true //nolint:gosec // at most MaxTotal, by the line above
+}
+
+// String says what r does, for people.
+func (r rounding) String() string {
+	digits := microsPlaces
+	for scale := r.scale; scale > 1; scale /= 10 {
+		digits--
+	}
+	return r.mode.String() + " to " + strconv.Itoa(digits) + " digits"
 }
 
 // goesUp reports whether n units and a rest become n+1 units.
@@ -89,19 +101,36 @@ func (r rounding) goesUp(n, rest uint64) bool {
 	return false
 }
 
-// increments are the seconds that a call is charged in.
-type increments struct {
-	first, next uint64 // 1 to maxIncrement
+// A bill adds up what one call costs before rounding. In 1/60 pico every part of
+// it is a whole number, of 128 bits.
+type bill struct {
+	hi, lo uint64
+	over   bool    // beyond 128 bits
+	parts  *[]Part // what was added, for explanations; nil: not wanted
 }
 
-// maxIncrement is the longest increment, in seconds: a day.
-const maxIncrement = 86_400
+// add adds so many seconds at a price per minute, in picos. A fee is a minute at
+// that price.
+func (b *bill) add(price, seconds uint64) {
+	hi, lo := bits.Mul64(price, seconds)
+	var carry uint64
+	b.lo, carry = bits.Add64(b.lo, lo, 0)
+	b.hi, carry = bits.Add64(b.hi, hi, carry)
+	b.over = b.over || carry != 0
+}
 
-// charged returns the seconds that a call of so many seconds is charged for:
-// the first increment, then as many of the next as it takes.
-func (in increments) charged(seconds uint64) uint64 {
-	if seconds <= in.first {
-		return in.first
+// count returns how many parts there are.
+func (b *bill) count() int {
+	if b.parts == nil {
+		return 0
 	}
-	return in.first + (seconds-in.first+in.next-1)/in.next*in.next
+	return len(*b.parts)
+}
+
+// name says of the parts from a number on by which rate they were billed.
+func (b *bill) name(from int, destination, prefix, band string) {
+	for i := from; i < b.count(); i++ {
+		p := &(*b.parts)[i]
+		p.Destination, p.Prefix, p.Band = destination, prefix, band
+	}
 }

@@ -64,14 +64,17 @@ type CDR struct {
 // Answered reports whether the call was answered.
 func (c *CDR) Answered() bool { return !c.AnsweredAt.IsZero() }
 
-// A Charge is what one call costs and why.
+// A Charge is what one call costs and why. Its JSON form is a part of what the
+// API and the command line answer.
 type Charge struct {
-	Amount         Micros // >= 0; zero means free
-	Currency       string // ISO 4217; empty when no price was looked up
-	ChargedSeconds int64
-	Destination    string // name of the matched rate
-	Prefix         string // matched prefix, digits
-	Deck           string // version of the deck: its content hash
+	Destination    string `json:"destination,omitempty"` // name of the matched rate
+	Prefix         string `json:"prefix,omitempty"`      // matched prefix, digits
+	Band           string `json:"band,omitempty"`        // band of the matched rate; empty: it is for any time
+	ChargedSeconds int64  `json:"charged_seconds"`
+	Amount         Micros `json:"charge"`             // >= 0; zero means free
+	Currency       string `json:"currency,omitempty"` // ISO 4217; empty when no price was looked up
+	Deck           string `json:"deck,omitempty"`     // version of the deck: its content hash
+	Rule           int    `json:"rule,omitempty"`     // of deck.yaml, from 1; 0 when none matched or none was looked for
 }
 
 // A Reason says why a record was parked. The set is closed: see Reasons.

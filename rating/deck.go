@@ -16,6 +16,8 @@ type DeckVersion struct {
 	ValidFrom time.Time // UTC
 	Currency  string    // ISO 4217
 	Rows      int       // rates in all its tables
+	Prefixes  int       // different ones, table by table
+	Countries int       // different ones, in all its tables
 }
 
 // Versions lists the loaded decks, the oldest valid_from first.
@@ -40,17 +42,59 @@ func (d *Decks) at(t time.Time) *deck {
 // A deck is one version.
 type deck struct {
 	DeckVersion
+
 	home     country
 	groups   map[country]country // member of a group -> the member that stands for it
 	park     bool                // a call that no rate matches is parked, else it is free
 	rounding rounding
+	calendar *calendar
+	split    bool            // a call is split where the band or a validity changes
 	rules    map[Kind][]rule // in the order of deck.yaml
+
+	countries map[country]bool // of all tables
+}
+
+// count adds a table to what the version says of itself.
+func (d *deck) count(t *table) {
+	if d.countries == nil {
+		d.countries = make(map[country]bool)
+	}
+	d.Rows += len(t.rows)
+	for i := range t.nodes {
+		if t.nodes[i].count > 0 {
+			d.Prefixes++
+		}
+	}
+	for i := range t.rows {
+		if c := t.rows[i].country; c != (country{}) {
+			d.countries[c] = true
+		}
+	}
+	d.Countries = len(d.countries)
 }
 
 // A rule prices the calls of a kind within a scope; the first that matches wins.
 type rule struct {
-	scope scope
-	table *table // nil: free
+	number    int // in deck.yaml, from 1
+	scope     scope
+	table     *table // nil: free
+	tableName string
+}
+
+// moment returns the moment t as the rates of a table look at it.
+func (d *deck) moment(t time.Time, in *table) moment {
+	m := moment{micros: t.UnixMicro(), band: noBand}
+	if in.banded {
+		m.band = d.calendar.at(t)
+	}
+	return m
+}
+
+func (d *deck) bandName(band int8) string {
+	if band == noBand {
+		return ""
+	}
+	return d.calendar.bands[band].name
 }
 
 // A scope says which destinations a rule is for, seen from the home country.
@@ -72,6 +116,18 @@ func parseScope(s string) (scope, bool) {
 		return international, true
 	}
 	return domestic, false // not anywhere, or the rules below would count as dead
+}
+
+// String is how deck.yaml writes s.
+func (s scope) String() string {
+	switch s {
+	case domestic:
+		return "domestic"
+	case international:
+		return "international"
+	case anywhere:
+	}
+	return "any"
 }
 
 // group returns the country that stands for c.

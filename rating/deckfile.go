@@ -19,9 +19,10 @@ import (
 type deckFile struct {
 	report
 
-	deck      *deck
-	validFrom *yaml.Node // where deck.ValidFrom is written
-	rules     []ruleLine
+	deck         *deck
+	validFrom    *yaml.Node // where deck.ValidFrom is written
+	rules        []ruleLine
+	decimalComma bool // in tables
 }
 
 // A ruleLine is an entry of "rules".
@@ -55,6 +56,7 @@ func (f *deckFile) read(content []byte) {
 	dk := f.deck
 	dk.park = true
 	digits, mode := microsPlaces, halfUp
+	var times calendarLines
 	f.mapping(document.Content[0], []key{
 		{"id", true, text(&dk.ID, "a name", func(s string) bool { return s != "" })},
 		{"currency", true, text(&dk.Currency, "three capital letters, as in ISO 4217", isCurrency)},
@@ -64,6 +66,11 @@ func (f *deckFile) read(content []byte) {
 		}},
 		{"home_country", true, countryInto(&dk.home)},
 		{"country_groups", false, f.readGroups},
+		{"timezone", false, zoneInto(&times.zone)},
+		{"bands", false, func(n *yaml.Node) string { return f.readBands(n, &times) }},
+		{"holidays", false, func(n *yaml.Node) string { return f.readHolidays(n, &times) }},
+		{"split_at_band", false, truth(&dk.split)},
+		{"decimal_comma", false, truth(&f.decimalComma)},
 		{"unrated", false, func(n *yaml.Node) string {
 			dk.park = scalar(n) != "free"
 			return wantUnless(!dk.park || scalar(n) == "park", "park or free")
@@ -72,6 +79,7 @@ func (f *deckFile) read(content []byte) {
 		{"rules", true, f.readRules},
 	})
 	dk.rounding = newRounding(digits, mode)
+	dk.calendar = times.calendar()
 }
 
 // mapping reads n key by key.
@@ -252,6 +260,13 @@ func timestamp(into *time.Time) func(*yaml.Node) string {
 	}
 }
 
+func truth(into *bool) func(*yaml.Node) string {
+	return func(n *yaml.Node) string {
+		*into = scalar(n) == "true"
+		return wantUnless(*into || scalar(n) == "false", "true or false")
+	}
+}
+
 func countryInto(into *country) func(*yaml.Node) string {
 	return func(n *yaml.Node) string {
 		var ok bool
@@ -276,10 +291,11 @@ func wantUnless(ok bool, want string) string { //nolint:revive // ok is the outc
 }
 
 // parseTime reads RFC 3339 and returns UTC. The zero time means "not set"
-// elsewhere, so it is not accepted.
+// elsewhere, so it is not accepted; nor is a part of a microsecond, which is what
+// times are compared in.
 func parseTime(s string) (time.Time, bool) {
 	t, err := time.Parse(time.RFC3339, s)
-	return t.UTC(), err == nil && !t.IsZero()
+	return t.UTC(), err == nil && !t.IsZero() && t.Nanosecond()%1000 == 0
 }
 
 func isCurrency(s string) bool {

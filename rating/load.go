@@ -90,28 +90,43 @@ func loadDeck(fsys fs.FS, dir string, problems *Problems) *deckFile {
 	contents := map[string][]byte{deckName: content}
 	tables := make(map[string]*table)
 	for _, line := range f.rules {
-		if _, done := contents[line.table]; done || line.table == "" {
+		if line.table == "" {
 			continue
 		}
-		file := path.Join(dir, line.table)
-		content, err := fs.ReadFile(fsys, file)
-		if err != nil {
-			f.at(line.place.Line, line.place.Column, "table: read %s: %v", file, err)
-			continue
+		if _, done := contents[line.table]; !done {
+			file := path.Join(dir, line.table)
+			content, err := fs.ReadFile(fsys, file)
+			if err != nil {
+				f.at(line.place.Line, line.place.Column, "table: read %s: %v", file, err)
+				continue
+			}
+			contents[line.table] = content
+			t := newTable(readTable(f, file, content))
+			tables[line.table] = t
+			f.deck.count(t)
 		}
-		contents[line.table] = content
-		t := newTable(readTable(report{file, problems}, content))
-		tables[line.table] = t
-		f.deck.Rows += t.rows
+		f.checkScope(&line, tables[line.table])
 	}
 	f.deck.Version = version(contents)
 	f.deck.rules = make(map[Kind][]rule)
-	for _, line := range f.rules {
+	for i, line := range f.rules {
 		for _, kind := range line.kinds {
-			f.deck.rules[kind] = append(f.deck.rules[kind], rule{line.scope, tables[line.table]})
+			f.deck.rules[kind] = append(f.deck.rules[kind], rule{i + 1, line.scope, tables[line.table], line.table})
 		}
 	}
 	return f
+}
+
+// checkScope reports a rule that asks for the country of destinations of a table
+// that names none.
+func (f *deckFile) checkScope(line *ruleLine, t *table) {
+	if line.scope == anywhere || t == nil || len(t.rows) == 0 {
+		return
+	}
+	if !slices.ContainsFunc(t.rows, func(r row) bool { return r.country != country{} }) {
+		f.at(line.place.Line, line.place.Column, "table: %s names no country, so scope %s cannot be told: fill its column country",
+			line.table, line.scope)
+	}
 }
 
 // version is the content hash of a deck's files, by name: the first 16 hex

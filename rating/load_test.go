@@ -2,6 +2,7 @@ package rating_test
 
 import (
 	"errors"
+	"flag"
 	"io/fs"
 	"os"
 	"reflect"
@@ -15,18 +16,34 @@ import (
 
 const header = "prefix,destination,country,setup_fee,price\n"
 
-func TestLoadReportsEveryProblemWithItsPlace(t *testing.T) {
-	golden, err := os.ReadFile("testdata/broken.golden")
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// golden compares got with a file in testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := "testdata/" + name
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := rating.Load(os.DirFS("testdata/broken"))
-	var problems rating.Problems
-	if d != nil || !errors.As(err, &problems) {
-		t.Fatalf("got %v, %v", d, err)
+	if got != string(want) {
+		t.Errorf("got:\n%s\nwant, as in %s:\n%s", got, path, want)
 	}
-	if got := err.Error() + "\n"; got != string(golden) {
-		t.Errorf("got:\n%s\nwant, as in testdata/broken.golden:\n%s", got, golden)
+}
+
+func TestLoadReportsEveryProblemWithItsPlace(t *testing.T) {
+	for _, name := range []string{"broken", "broken_bands"} {
+		d, err := rating.Load(os.DirFS("testdata/" + name))
+		var problems rating.Problems
+		if d != nil || !errors.As(err, &problems) {
+			t.Fatalf("%s: got %v, %v", name, d, err)
+		}
+		golden(t, name+".golden", err.Error()+"\n")
 	}
 }
 
@@ -103,7 +120,7 @@ func TestRulesThatCannotBeMeant(t *testing.T) {
 		"[{kinds: [user_out], scope: international, table: out.csv}, {kinds: [toll_in], charge: free}]": "",
 	} {
 		deck := "id: one\ncurrency: USD\nvalid_from: 2020-01-01T00:00:00Z\nhome_country: US\nrules: " + rules + "\n"
-		_, err := rating.Load(fstest.MapFS{"deck.yaml": {Data: []byte(deck)}, "out.csv": {Data: []byte(header + ",All,,0,1\n")}})
+		_, err := rating.Load(fstest.MapFS{"deck.yaml": {Data: []byte(deck)}, "out.csv": {Data: []byte(header + ",All,,0,1\n33,France,FR,0,1\n")}})
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", rules, err, want)
 		}
@@ -183,7 +200,7 @@ func TestVersions(t *testing.T) {
 		t.Fatalf("got %+v", got)
 	}
 	got[0].Version = ""
-	want := rating.DeckVersion{ID: "example", ValidFrom: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Currency: "USD", Rows: 14}
+	want := rating.DeckVersion{ID: "example", ValidFrom: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Currency: "USD", Rows: 14, Prefixes: 13, Countries: 4}
 	if got[0] != want {
 		t.Errorf("got %+v, want %+v", got[0], want)
 	}

@@ -1,5 +1,7 @@
 package rating
 
+import "strconv"
+
 // A Fault says why a call cannot be priced. Message tells an operator what to
 // look at; it never contains a number or an account.
 type Fault struct {
@@ -14,7 +16,8 @@ func (f *Fault) Error() string { return string(f.Reason) + ": " + f.Message }
 // reasons:
 //
 //	unknown_kind   the kind is not one of Kinds
-//	bad_duration   an answered call has a negative duration
+//	bad_duration   an answered call has a negative duration, or lasts longer
+//	               than MaxSplit where its deck splits calls
 //	no_rate        no deck, rule or rate is for this call, and the deck parks it
 //	missing_field  the callee is needed and empty
 //	bad_number     the callee is needed and cannot be read
@@ -23,69 +26,93 @@ func (f *Fault) Error() string { return string(f.Reason) + ": " + f.Message }
 //
 // Only the kind of an unanswered call is looked at, and the kind alone decides
 // for emergency and internal calls.
-func (d *Decks) Price(c *CDR) (Charge, error) {
+func (d *Decks) Price(c *CDR) (Charge, error) { return d.price(c, nil) }
+
+func (d *Decks) price(c *CDR, e *Explanation) (Charge, error) {
 	if !c.Kind.Valid() {
 		return Charge{}, &Fault{UnknownKind, "the kind is not one of the documented kinds"}
 	}
-	if c.Kind.AlwaysFree() || !c.Answered() {
+	if c.Kind.AlwaysFree() {
+		e.because("calls of this kind are free whatever a deck says")
+		return Charge{}, nil
+	}
+	if !c.Answered() {
+		e.because("the call was never answered")
 		return Charge{}, nil
 	}
 	if c.DurationMillis < 0 {
 		return Charge{}, &Fault{BadDuration, "the duration is negative"}
 	}
 	if c.DurationMillis == 0 {
+		e.because("the call lasted 0 s")
 		return Charge{}, nil
 	}
 	dk := d.at(c.AnsweredAt)
 	if dk == nil {
 		return Charge{}, &Fault{NoRate, "no deck is valid at the answer time: load one with an earlier valid_from"}
 	}
-	r, err := dk.match(c)
-	if err != nil {
+	e.pricedBy(dk)
+	var buf [maxDigits]byte
+	m, err := dk.match(c, &buf)
+	switch {
+	case err != nil:
 		return Charge{}, err
-	}
-	if r == nil {
+	case m.rule == nil:
+		e.because("no rule and rate of the deck is for this call, and it says unrated: free")
 		return Charge{Currency: dk.Currency, Deck: dk.Version}, nil
+	case m.row == nil:
+		e.freeBy(m.rule)
+		return Charge{Currency: dk.Currency, Deck: dk.Version, Rule: m.rule.number}, nil
 	}
-	return dk.charge(r, uint64(c.DurationMillis))
+	e.matched(dk, m)
+	return dk.charge(c, m, e)
 }
 
-// match returns the rate of the first rule for c, or nil if c is free.
-func (d *deck) match(c *CDR) (*rate, error) {
-	var buf [maxDigits]byte
+// A match is the rule that a call falls under, and its rate.
+type match struct {
+	rule   *rule // nil: none, and the call is free
+	row    *row  // nil: the rule says that the call is free
+	digits []byte
+}
+
+// match returns the first rule for c that has a rate for it, or that makes it
+// free.
+func (d *deck) match(c *CDR, buf *[maxDigits]byte) (match, error) {
 	var digits []byte
-	for _, rl := range d.rules[c.Kind] {
+	rules := d.rules[c.Kind]
+	for i := range rules {
+		rl := &rules[i]
 		if rl.table == nil {
-			return nil, nil
+			return match{rule: rl}, nil
 		}
 		if digits == nil {
 			var err error
-			if digits, err = readCallee(c.Callee, &buf); err != nil {
-				return nil, err
+			if digits, err = readCallee(c.Callee, buf); err != nil {
+				return match{}, err
 			}
 		}
-		r := rl.table.find(digits, c.AnsweredAt)
+		r := rl.table.find(digits, d.moment(c.AnsweredAt, rl.table))
 		matches, err := d.inScope(c, rl.scope, r)
 		switch {
 		case err != nil:
-			return nil, err
+			return match{}, err
 		case !matches:
 			continue
 		case r != nil:
-			return r, nil
+			return match{rl, r, digits}, nil
 		}
 		break
 	}
 	if d.park {
-		return nil, &Fault{NoRate, "deck " + d.ID + " has no rate for this kind and destination: add one, or set unrated: free"}
+		return match{}, &Fault{NoRate, "deck " + d.ID + " has no rate for this kind and destination: add one, or set unrated: free"}
 	}
-	return nil, nil
+	return match{}, nil
 }
 
 // inScope reports whether a call to the destination of r, nil if there is none,
 // is in s. A destination without a country is international; one that has no
 // rate is in anywhere alone.
-func (d *deck) inScope(c *CDR, s scope, r *rate) (bool, error) {
+func (d *deck) inScope(c *CDR, s scope, r *row) (bool, error) {
 	if s == anywhere || r == nil {
 		return s == anywhere, nil
 	}
@@ -110,23 +137,11 @@ func readCallee(callee string, buf *[maxDigits]byte) ([]byte, error) {
 	return digits, nil
 }
 
-// charge prices a call of that length by r. A part of a second counts as one.
-func (d *deck) charge(r *rate, millis uint64) (Charge, error) {
-	seconds := millis / 1000
-	if millis%1000 > 0 {
-		seconds++
+// describe says in a sentence what rule this is.
+func (r *rule) describe() string {
+	text := "rule " + strconv.Itoa(r.number) + " of deck.yaml: "
+	if r.table == nil {
+		return text + "free"
 	}
-	charged := r.increments.charged(seconds)
-	amount, ok := d.rounding.amount(r.fee, r.price, charged)
-	if !ok {
-		return Charge{}, &Fault{OutOfBounds, "the charge is above " + MaxTotal.String() + ": check the duration and the rate"}
-	}
-	return Charge{
-		Amount:         amount,
-		Currency:       d.Currency,
-		ChargedSeconds: int64(charged), //nolint:gosec // at most 2^63/1000 and two increments
-		Destination:    r.destination,
-		Prefix:         r.prefix,
-		Deck:           d.Version,
-	}, nil
+	return text + "scope " + r.scope.String() + ", table " + r.tableName
 }
