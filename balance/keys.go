@@ -11,6 +11,9 @@ import (
 // metaKey holds what is fixed when a store is created.
 const metaKey = "cs:meta"
 
+// decksKey holds the decks that the store is priced by: version -> valid_from, id.
+const decksKey = "cs:decks"
+
 // Every key of a shard carries the hash tag {<shard>}, so that Redis Cluster
 // keeps a shard together and one script can reach all of it.
 func shardKey(shard int, rest string) string {

@@ -43,6 +43,8 @@ var (
 	forgetLua string
 	//go:embed lua/create.lua
 	createLua string
+	//go:embed lua/note_decks.lua
+	noteDecksLua string
 )
 
 //nolint:gochecknoglobals // immutable: the embedded scripts and their names
@@ -55,6 +57,7 @@ var (
 	expiry        = newScript("expiry", expiryLua)
 	forget        = newScript("forget", forgetLua)
 	create        = newScript("create", createLua)
+	noteDecks     = newScript("note_decks", noteDecksLua)
 )
 
 // A call is one script with its keys and arguments.
@@ -114,7 +117,7 @@ func (s *Store) send(ctx context.Context, calls []call, todo []int, replies []an
 // loadScripts puts every script on every master.
 func (s *Store) loadScripts(ctx context.Context) error {
 	load := func(ctx context.Context, rdb redis.Cmdable) error {
-		for _, sc := range []*script{applyCDRs, applyCommands, takeOver, confirm, stillOpen, expiry, forget, create} {
+		for _, sc := range []*script{applyCDRs, applyCommands, takeOver, confirm, stillOpen, expiry, forget, create, noteDecks} {
 			sha, err := rdb.ScriptLoad(ctx, sc.text).Result()
 			if err != nil {
 				return fmt.Errorf("load script %s: %w", sc.name, err)
