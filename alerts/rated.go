@@ -21,6 +21,7 @@ func appendRated(dst []byte, r *kafka.Record, v *balance.Verdict) []byte {
 	dst = appendOptional(dst, "callee", cdr.Callee)
 	dst = appendOptional(dst, "destination", charge.Destination)
 	dst = appendOptional(dst, "prefix", charge.Prefix)
+	dst = appendOptional(dst, "band", charge.Band)
 	if cdr.Answered() {
 		dst = appendName(dst, "answered_at")
 		dst = append(dst, '"')

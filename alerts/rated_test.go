@@ -24,6 +24,7 @@ type ratedJSON struct {
 	Callee         string          `json:"callee,omitempty"`
 	Destination    string          `json:"destination,omitempty"`
 	Prefix         string          `json:"prefix,omitempty"`
+	Band           string          `json:"band,omitempty"`
 	AnsweredAt     string          `json:"answered_at,omitempty"`
 	ChargedSeconds int64           `json:"charged_seconds"`
 	Charge         rating.Micros   `json:"charge"`
@@ -56,12 +57,12 @@ func TestRatedLikeEncodingJSON(t *testing.T) {
 			Charge: rating.Charge{
 				Amount: rating.Micros(rapid.Int64Range(0, int64(rating.MaxTotal)).Draw(t, "amount")), Currency: text.Draw(t, "currency"),
 				ChargedSeconds: rapid.Int64Min(0).Draw(t, "seconds"), Destination: text.Draw(t, "destination"),
-				Prefix: text.Draw(t, "prefix"), Deck: text.Draw(t, "deck"),
+				Prefix: text.Draw(t, "prefix"), Band: text.Draw(t, "band"), Deck: text.Draw(t, "deck"),
 			},
 			Outcome: rapid.SampledFrom([]balance.Outcome{balance.Charged, balance.Free, balance.Duplicate}).Draw(t, "outcome"),
 		}
 		want := ratedJSON{
-			v.CDR.ID, v.CDR.Source, v.CDR.Account, v.CDR.User, v.CDR.Kind, v.CDR.Callee, v.Charge.Destination, v.Charge.Prefix, "",
+			v.CDR.ID, v.CDR.Source, v.CDR.Account, v.CDR.User, v.CDR.Kind, v.CDR.Callee, v.Charge.Destination, v.Charge.Prefix, v.Charge.Band, "",
 			v.Charge.ChargedSeconds, v.Charge.Amount, v.Charge.Currency, v.Outcome, v.Charge.Deck, r.Topic, r.Partition, r.Offset,
 		}
 		if rapid.Bool().Draw(t, "answered") {
