@@ -95,7 +95,7 @@ func newRun(environ func() []string) *cobra.Command {
 	s.flags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		problems := s.resolve(cmd.Flags(), environ, isSetting)
-		loaded, more := loadDeck(s, c.deck, nil)
+		loaded, more := loadDeck(s, c.DeckDir, nil)
 		if err := problemsError(append(append(problems, c.check(s)...), more...)); err != nil {
 			return err
 		}
@@ -138,7 +138,7 @@ is not safe for money.
 	s.flags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		problems := s.resolve(cmd.Flags(), environ, isSetting)
-		loaded, more := loadDeck(s, c.deck, decks.Sample())
+		loaded, more := loadDeck(s, c.DeckDir, decks.Sample())
 		if err := problemsError(append(append(problems, c.check(s)...), more...)); err != nil {
 			return err
 		}

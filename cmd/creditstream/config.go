@@ -41,8 +41,6 @@ func (c *logConfig) logger(w io.Writer) *slog.Logger {
 type runConfig struct {
 	processorConfig
 	logConfig
-
-	deck string
 }
 
 func (c *runConfig) settings() *settings {
@@ -52,7 +50,9 @@ func (c *runConfig) settings() *settings {
 		"consumer group; its members share the work")
 	s.add("redis", "", addresses(&c.Redis), "Redis; several addresses are nodes of one cluster")
 	s.add("redis-db", "0", whole(&c.RedisDB, 0, 1<<20), "database of a Redis that is no cluster")
-	s.add("deck", "", directory(&c.deck), "directory of the rate deck, or of several, one in each directory")
+	s.add("deck", "", directory(&c.DeckDir), "directory of the rate deck, or of several, one in each directory; read again on a change and on SIGHUP")
+	s.add("accept-past-decks", "false", truth(&c.AcceptPastDecks),
+		"take decks that are valid already though the store does not know them: after Redis was restored from an older backup")
 	s.add("http", "127.0.0.1:8080", loopbackAddress(&c.HTTP), "address of the API, health and metrics; loopback only")
 	c.logConfig.settings(s, "info")
 	c.topicSettings(s)
@@ -163,7 +163,7 @@ func (c *sandboxConfig) settings() *settings {
 	s.add("decline", "", allMatching(&c.decline, "account,...", `[A-Za-z0-9._@-]{1,64}`, "account names of 1 to 64 letters, digits and ._@-"),
 		"accounts whose payments the simulated payment service declines: expired_card")
 	s.add("redis", "", addresses(&c.Redis), "a Redis to use; default: a redis-server is started")
-	s.add("deck", "", directory(&c.deck), "directory of the rate deck; default: a sample with invented prices")
+	s.add("deck", "", directory(&c.DeckDir), "directory of the rate deck; default: a sample with invented prices")
 	c.logConfig.settings(s, "warn")
 	c.shapeSettings(s)
 	return s

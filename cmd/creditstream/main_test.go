@@ -181,13 +181,14 @@ type sandboxProcess struct {
 }
 
 // startSandbox starts a sandbox on free ports with the data directory dir and
-// returns when it is ready. It simulates nothing.
-func startSandbox(t *testing.T, dir string) *sandboxProcess {
+// returns when it is ready. It simulates nothing. More arguments may be given.
+func startSandbox(t *testing.T, dir string, more ...string) *sandboxProcess {
 	t.Helper()
 	s := &sandboxProcess{kafka: freeAddr(t), dir: dir}
 	addr := freeAddr(t)
 	s.http = "http://" + addr
-	s.process = start(t, nil, "sandbox", "--http", addr, "--kafka", s.kafka, "--data-dir", dir, "--simulate=false")
+	args := []string{"sandbox", "--http", addr, "--kafka", s.kafka, "--data-dir", dir, "--simulate=false"}
+	s.process = start(t, nil, append(args, more...)...)
 	awaitReady(t, s.process, s.http)
 	return s
 }

@@ -47,6 +47,9 @@ type processorConfig struct {
 	SessionTimeout time.Duration
 	FetchBytes     int
 	MaxRecordBytes int // largest record of cdrs; dead letters may be 64 KiB larger
+
+	DeckDir         string // "": the decks that were loaded at the start are all
+	AcceptPastDecks bool
 }
 
 // topicNames are the topics by what they are for.
@@ -64,7 +67,7 @@ type processor struct {
 	log      *slog.Logger
 	now      func() time.Time
 	registry *prometheus.Registry
-	decks    *rating.Decks
+	decks    *deckKeeper
 
 	client   *kafka.Client
 	rdb      redis.UniversalClient
@@ -80,10 +83,13 @@ type processor struct {
 }
 
 // newProcessor returns a processor that has not started yet.
-func newProcessor(cfg processorConfig, log *slog.Logger, decks *rating.Decks) *processor {
+func newProcessor(cfg processorConfig, log *slog.Logger, loaded *rating.Decks) *processor {
 	redis.SetLogger(redisLog{log}) // else go-redis writes lines of its own to stderr
 	return &processor{
-		cfg: cfg, log: log, now: time.Now, registry: prometheus.NewRegistry(), decks: decks,
+		cfg: cfg, log: log, now: time.Now, registry: prometheus.NewRegistry(),
+		decks: newDeckKeeper(loaded, cfg.DeckDir, balance.DeckOptions{
+			Reach: cfg.CDRRetention + cfg.Window, AcceptPast: cfg.AcceptPastDecks,
+		}, log, time.Now),
 		startup: errors.New("starting"),
 	}
 }
@@ -116,7 +122,7 @@ func (p *processor) run(ctx context.Context, ln net.Listener) error {
 	defer stopServing()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(streamGrace, stopServing) })()
 	api := httpapi.New(httpapi.Options{
-		Accounts: (*backend)(p), Commands: (*backend)(p), Ready: p.ready,
+		Accounts: (*backend)(p), Commands: (*backend)(p), Rater: p.decks, Ready: p.ready, Now: p.now,
 		Registerer: p.registry, Gatherer: p.registry, Log: p.log, Version: version,
 	})
 	ctx, stopStream := context.WithCancel(ctx)
@@ -167,7 +173,22 @@ func (p *processor) stream(ctx context.Context) error {
 	p.mu.Unlock()
 	p.log.InfoContext(ctx, "processor runs", slog.String("version", version), slog.Int("command_partitions", partitions),
 		slog.Int("shards", p.store.Shards()))
-	return stream.Run(ctx)
+	return p.consume(ctx, stream)
+}
+
+// consume runs the stream, and looks after the decks while it does.
+func (p *processor) consume(ctx context.Context, stream *consumer.Consumer) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	kept := make(chan error, 1)
+	go func() {
+		err := p.decks.run(ctx, p.store)
+		stop(err)
+		kept <- err
+	}()
+	err := stream.Run(ctx)
+	stop(nil)
+	return errors.Join(err, <-kept)
 }
 
 // deadLetterBytes is how much of a record a dead letter may carry: what the topic
@@ -242,6 +263,9 @@ func (p *processor) prepareOnce(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, &waitFor{"Redis", err, balance.Temporary(err)}
 	}
+	if err := p.decks.note(ctx, p.store); err != nil {
+		return 0, &waitFor{"the deck", err, balance.Temporary(err)}
+	}
 	return partitions, nil
 }
 
@@ -263,12 +287,7 @@ func (p *processor) instrument() {
 	p.writeRetries = f.NewCounter(prometheus.CounterOpts{
 		Name: "creditstream_kafka_write_retries_total", Help: "Batches that were written to Kafka again, or wait to be.",
 	})
-	deck := f.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "creditstream_rating_deck_valid_from_seconds", Help: "Decks that are loaded, by version; the value is since when each is valid.",
-	}, []string{"deck", "version"})
-	for _, d := range p.decks.Versions() {
-		deck.WithLabelValues(d.ID, d.Version).Set(float64(d.ValidFrom.Unix()))
-	}
+	p.decks.instrument(p.registry)
 }
 
 // ensureTimeout is how long topics may take to appear before start-up says what it

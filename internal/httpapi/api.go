@@ -31,10 +31,13 @@ type commandLog interface {
 	Append(ctx context.Context, c *balance.Command) (partition int, offset int64, err error)
 }
 
-// Options says what the API works on. Accounts and Commands are required.
+// Options says what the API works on. Accounts, Commands, Rater
+// and Now are required.
 type Options struct {
 	Accounts accounts
 	Commands commandLog
+	Rater    rater
+	Now      func() time.Time
 	// Ready returns nil when this process does its work, else what it waits for.
 	// It is called by many goroutines. Default: always ready.
 	Ready func() error
@@ -74,6 +77,7 @@ func New(opt Options) http.Handler {
 	s.accountRoutes()
 	s.topUpRoutes()
 	s.rechargeRoutes()
+	s.quoteRoute()
 	s.healthRoutes()
 	s.documentRoute()
 	return newFront(mux, opt.Registerer, opt.Log)

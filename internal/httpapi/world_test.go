@@ -277,7 +277,7 @@ func start(t *testing.T, w *world, options ...func(*httpapi.Options)) *client {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	opt := httpapi.Options{
-		Accounts: w, Commands: w, Ready: w.ready, Registerer: reg, Gatherer: reg,
+		Accounts: w, Commands: w, Rater: sampleDeck(t), Now: func() time.Time { return quotedAt }, Ready: w.ready, Registerer: reg, Gatherer: reg,
 		Log:       slog.New(slog.NewTextHandler(t.Output(), nil)),
 		ApplyWait: 10 * time.Second, // a test that waits that long has failed
 	}

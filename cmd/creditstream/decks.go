@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/rating"
+)
+
+const (
+	// deckLook is how often the directory of decks is looked at. A change is taken
+	// when the next look finds it the same, so that no half-written deck is read.
+	deckLook = 2 * time.Second
+	// deckCheck is after how many looks the store is asked whether other processes
+	// have noted a deck that this one lacks.
+	deckCheck = 5
+	// deckLead is how long before a deck becomes valid a process must have it. It
+	// stops otherwise: it would price calls otherwise than the others.
+	deckLead = time.Minute
+	// deckDepth bounds the directories within a deck that are looked at.
+	deckDepth = 4
+)
+
+// deckStore notes which decks a store is priced by.
+type deckStore interface {
+	NoteDecks(ctx context.Context, loaded []rating.DeckVersion, opt balance.DeckOptions) error
+}
+
+// deckKeeper holds the decks in force, and adds those that appear in its
+// directory while it runs.
+type deckKeeper struct {
+	dir     fs.FS // nil: what was loaded at the start is all
+	options balance.DeckOptions
+	log     *slog.Logger
+	now     func() time.Time
+
+	current atomic.Pointer[rating.Decks]
+	seen    uint64 // fingerprint of dir when it was read
+	before  uint64 // fingerprint at the last look
+
+	valid   *prometheus.GaugeVec
+	active  *prometheus.GaugeVec
+	reloads *prometheus.CounterVec
+}
+
+// The outcomes of a reload.
+const (
+	reloadOK      = "ok"
+	reloadInvalid = "invalid" // the files are no valid deck
+	reloadRefused = "refused" // they would change prices of the past
+	reloadError   = "error"   // the store could not be asked: it is tried again
+)
+
+func newDeckKeeper(loaded *rating.Decks, dir string, options balance.DeckOptions, log *slog.Logger, now func() time.Time) *deckKeeper {
+	k := &deckKeeper{options: options, log: log, now: now}
+	k.current.Store(loaded)
+	if dir != "" {
+		k.dir = os.DirFS(dir)
+		k.seen = fingerprint(k.dir)
+		k.before = k.seen
+	}
+	return k
+}
+
+// instrument adds the metrics of decks.
+func (k *deckKeeper) instrument(reg prometheus.Registerer) {
+	f := promauto.With(reg)
+	k.valid = f.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "creditstream_rating_deck_valid_from_seconds", Help: "Decks that are loaded, by version; the value is since when each is valid.",
+	}, []string{"deck", "version"})
+	k.active = f.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "creditstream_rating_deck_active", Help: "1 for the deck that prices calls answered now, 0 for the others that are loaded.",
+	}, []string{"deck", "version"})
+	k.reloads = f.NewCounterVec(prometheus.CounterOpts{
+		Name: "creditstream_rating_deck_reloads_total", Help: "Times that changed decks were read again, by outcome.",
+	}, []string{"outcome"})
+	for _, outcome := range []string{reloadOK, reloadInvalid, reloadRefused, reloadError} {
+		k.reloads.WithLabelValues(outcome)
+	}
+	k.show()
+}
+
+// show sets the gauges.
+func (k *deckKeeper) show() {
+	k.valid.Reset()
+	k.active.Reset()
+	active := prometheus.Gauge(nil)
+	for _, d := range k.Versions() {
+		k.valid.WithLabelValues(d.ID, d.Version).Set(float64(d.ValidFrom.Unix()))
+		g := k.active.WithLabelValues(d.ID, d.Version)
+		if !d.ValidFrom.After(k.now()) {
+			active = g
+		}
+	}
+	if active != nil {
+		active.Set(1)
+	}
+}
+
+// Price prices a call by the decks in force.
+func (k *deckKeeper) Price(c *rating.CDR) (rating.Charge, error) { return k.current.Load().Price(c) }
+
+// Explain prices a call and shows how.
+func (k *deckKeeper) Explain(c *rating.CDR) (rating.Charge, *rating.Explanation, error) {
+	return k.current.Load().Explain(c)
+}
+
+// Versions lists the decks in force.
+func (k *deckKeeper) Versions() []rating.DeckVersion { return k.current.Load().Versions() }
+
+// note has the store note the decks in force, at the start.
+func (k *deckKeeper) note(ctx context.Context, store deckStore) error {
+	err := store.NoteDecks(ctx, k.Versions(), k.options)
+	if _, late := errors.AsType[*balance.LateDeckError](err); late {
+		return fmt.Errorf("%w; if Redis was restored from a backup that is older than the deck, start once with --accept-past-decks", err)
+	}
+	return err
+}
+
+// run looks after the decks until ctx ends (nil). It returns an error when this
+// process must not go on pricing calls.
+func (k *deckKeeper) run(ctx context.Context, store deckStore) error {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGHUP)
+	defer signal.Stop(asked)
+	tick := time.NewTicker(deckLook)
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-asked:
+			if k.dir == nil {
+				k.log.WarnContext(ctx, "no decks are read again: they are not from a directory (--deck)")
+				continue
+			}
+			k.reload(ctx, store)
+		case <-tick.C:
+			k.look(ctx, store)
+		}
+		if n%deckCheck == 0 {
+			if err := k.check(ctx, store); err != nil {
+				return err
+			}
+		}
+		k.show()
+	}
+}
+
+// look reads the directory again when it has changed and changes no more.
+func (k *deckKeeper) look(ctx context.Context, store deckStore) {
+	if k.dir == nil {
+		return
+	}
+	now := fingerprint(k.dir)
+	if now != k.seen && now == k.before {
+		k.reload(ctx, store)
+	}
+	k.before = now
+}
+
+// reload takes the decks in the directory, if they are valid and the store takes
+// them; else those in force stay.
+func (k *deckKeeper) reload(ctx context.Context, store deckStore) {
+	read := fingerprint(k.dir)
+	outcome, err := k.tryReload(ctx, store)
+	if outcome != reloadError { // else the next look tries again
+		k.seen = read
+	}
+	k.reloads.WithLabelValues(outcome).Inc()
+	if err != nil {
+		k.log.ErrorContext(ctx, "decks are not taken: those in force stay", slog.String("outcome", outcome), slog.Any("error", err))
+		return
+	}
+	for _, d := range k.Versions() {
+		k.log.InfoContext(ctx, "deck loaded", slog.String("deck", d.ID), slog.String("version", d.Version), slog.Time("valid_from", d.ValidFrom),
+			slog.Int("rows", d.Rows))
+	}
+}
+
+func (k *deckKeeper) tryReload(ctx context.Context, store deckStore) (outcome string, err error) {
+	loaded, err := rating.Load(k.dir)
+	if err != nil {
+		return reloadInvalid, err
+	}
+	options := k.options
+	options.AcceptPast = false // that was for the start
+	if err := store.NoteDecks(ctx, loaded.Versions(), options); err != nil {
+		if balance.Temporary(err) {
+			return reloadError, err
+		}
+		return reloadRefused, err
+	}
+	k.current.Store(loaded)
+	return reloadOK, nil
+}
+
+// check asks the store whether other processes have a deck that this one lacks.
+func (k *deckKeeper) check(ctx context.Context, store deckStore) error {
+	options := k.options
+	options.AcceptPast = true // they were taken before: Redis has gone back if it does not know them
+	err := store.NoteDecks(ctx, k.Versions(), options)
+	missing, ok := errors.AsType[*balance.MissingDeckError](err)
+	switch {
+	case err == nil:
+		return nil
+	case !ok:
+		if !balance.Temporary(err) {
+			return err
+		}
+		k.log.DebugContext(ctx, "cannot compare decks with the store", slog.Any("error", err))
+		return nil
+	case k.now().Before(missing.ValidFrom.Add(-deckLead)):
+		k.log.WarnContext(ctx, "another process has a deck that this one lacks: it stops before the deck is valid", slog.Any("error", err))
+		return nil
+	}
+	return err
+}
+
+// fingerprint changes when a file of the decks does. What cannot be read counts
+// as not there: reading the decks reports it. A hash takes all that is written.
+func fingerprint(dir fs.FS) uint64 {
+	h := fnv.New64a()
+	var look func(name string, depth int)
+	look = func(name string, depth int) {
+		entries, err := fs.ReadDir(dir, name)
+		if err != nil || depth == 0 {
+			return
+		}
+		for _, entry := range entries {
+			if strings.HasPrefix(entry.Name(), ".") {
+				continue
+			}
+			file := path.Join(name, entry.Name())
+			info, err := fs.Stat(dir, file) // follows a link, unlike entry
+			switch {
+			case err != nil:
+			case info.IsDir():
+				look(file, depth-1)
+			default:
+				_, _ = fmt.Fprintf(h, "%q %d %d\n", file, info.Size(), info.ModTime().UnixNano())
+			}
+		}
+	}
+	look(".", deckDepth)
+	return h.Sum64()
+}
