@@ -192,7 +192,7 @@ func TestRatedSchema(t *testing.T) {
 		return string(out)
 	}
 	optional := map[string]bool{
-		"user": true, "callee": true, "destination": true, "prefix": true,
+		"user": true, "callee": true, "destination": true, "prefix": true, "band": true,
 		"answered_at": true, "currency": true, "deck": true,
 	}
 	for name := range d.Properties {
