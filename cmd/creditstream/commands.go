@@ -38,18 +38,21 @@ its trigger.`,
 		Args:              cobra.ArbitraryArgs,
 
 		SuggestionsMinimumDistance: 2,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(cmd, args[0])
-			}
-			return cmd.Help()
-		},
+		RunE:                       helpOrUnknown,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newRun(environ), newSandbox(environ), newVersion())
+	root.AddCommand(newRun(environ), newSandbox(environ), newRate(environ), newDeck(), newVersion())
 	return root
+}
+
+// helpOrUnknown is what a command does that only has commands of its own.
+func helpOrUnknown(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return unknownCommand(cmd, args[0])
+	}
+	return cmd.Help()
 }
 
 func unknownCommand(cmd *cobra.Command, name string) error {
@@ -57,7 +60,7 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 	if near := cmd.SuggestionsFor(name); len(near) > 0 {
 		text += ": did you mean " + strings.Join(near, " or ") + "?"
 	}
-	return usageError{errors.New(text + ": see creditstream --help")}
+	return usageError{fmt.Errorf("%s: see %s --help", text, cmd.CommandPath())}
 }
 
 // noArgs refuses what is left when the flags are taken away.
@@ -66,6 +69,16 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		return usageError{fmt.Errorf("unexpected argument %q: see %s --help", args[0], cmd.CommandPath())}
 	}
 	return nil
+}
+
+// exactly refuses any other number of arguments than there are names.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != len(names) {
+			return usageError{fmt.Errorf("expected %s, not %d arguments: see %s --help", strings.Join(names, " and "), len(args), cmd.CommandPath())}
+		}
+		return nil
+	}
 }
 
 func newVersion() *cobra.Command {
@@ -149,7 +162,8 @@ is not safe for money.
 
 // isSetting reports whether any command has a setting of this name.
 func isSetting(name string) bool {
-	return new(runConfig).settings().byName[name] != nil || new(sandboxConfig).settings().byName[name] != nil
+	return new(runConfig).settings().byName[name] != nil || new(sandboxConfig).settings().byName[name] != nil ||
+		new(rateConfig).settings().byName[name] != nil
 }
 
 // loadDeck loads the decks in dir, or those of otherwise when dir is empty.

@@ -239,7 +239,8 @@ func TestHelp(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
 		"help.golden": {"--help"}, "help_run.golden": {"run", "--help"}, "help_sandbox.golden": {"help", "sandbox"},
-		"help_version.golden": {"version", "-h"},
+		"help_version.golden": {"version", "-h"}, "help_rate.golden": {"rate", "--help"},
+		"help_deck.golden": {"deck"}, "help_deck_check.golden": {"deck", "check", "-h"}, "help_deck_diff.golden": {"help", "deck", "diff"},
 	} {
 		out, errs, err := execute(t, args...)
 		if err != nil || errs != "" {
@@ -262,6 +263,9 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"serve"}, `unknown command "serve": see creditstream --help`},
 		{[]string{"--verbose"}, "unknown flag: --verbose: see creditstream --help"},
 		{[]string{"run", "--broker=x"}, "unknown flag: --broker: see creditstream run --help"},
+		{[]string{"deck", "chek"}, `unknown command "chek": did you mean check?: see creditstream deck --help`},
+		{[]string{"deck", "check"}, "expected DIR, not 0 arguments: see creditstream deck check --help"},
+		{[]string{"deck", "diff", "a"}, "expected A and B, not 1 arguments: see creditstream deck diff --help"},
 		{[]string{"run", "now"}, `unexpected argument "now": see creditstream run --help`},
 		{[]string{"version", "-x"}, "unknown shorthand flag: 'x' in -x: see creditstream version --help"},
 		{[]string{"sandbox", "--http=0.0.0.0:80"}, `flag --http: "0.0.0.0:80" can be reached from outside, and the API has no authentication yet: expected an address of the loopback, such as 127.0.0.1:8080`},
