@@ -84,7 +84,7 @@ func (e *Explanation) matched(d *deck, m match) {
 	if v.to != always.to {
 		e.RateValidTo = instant(v.to)
 	}
-	e.SetupFee = decimal.NewFromBigInt(new(big.Int).SetUint64(t.fee), -picoPlaces).String()
+	e.SetupFee = picos(t.fee)
 	e.Grace = int64(t.grace)
 	e.Rounding = d.rounding.String()
 	if t.max != noMax {
@@ -110,7 +110,7 @@ func newPart(s *step, pos, n uint64) Part {
 	price := new(big.Int).SetUint64(s.price)
 	return Part{
 		From: int64(pos), Seconds: int64(seconds), Increments: int64(n), Increment: int64(s.by), //nolint:gosec // far below 2^63
-		Price:  decimal.NewFromBigInt(price, -picoPlaces).String(),
+		Price:  picos(s.price),
 		Amount: sixtieths(new(big.Int).Mul(price, new(big.Int).SetUint64(seconds))),
 	}
 }
