@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -48,7 +49,7 @@ its trigger.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newRun(environ), newSandbox(environ), newVersion())
+	root.AddCommand(newRun(environ), newSandbox(environ), newCDR(environ), newVersion())
 	return root
 }
 
@@ -96,9 +97,11 @@ func newRun(environ func() []string) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		problems := s.resolve(cmd.Flags(), environ, isSetting)
 		loaded, more := loadDeck(s, c.deck, nil)
-		if err := problemsError(append(append(problems, c.check(s)...), more...)); err != nil {
+		formats, wrong := c.load(s)
+		if err := problemsError(slices.Concat(problems, c.check(s), more, wrong)); err != nil {
 			return err
 		}
+		c.Formats = formats
 		return runProcessor(cmd.Context(), &c, loaded, c.logger(cmd.ErrOrStderr()))
 	}
 	return cmd
@@ -139,9 +142,11 @@ is not safe for money.
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		problems := s.resolve(cmd.Flags(), environ, isSetting)
 		loaded, more := loadDeck(s, c.deck, decks.Sample())
-		if err := problemsError(append(append(problems, c.check(s)...), more...)); err != nil {
+		formats, wrong := c.load(s)
+		if err := problemsError(slices.Concat(problems, c.check(s), more, wrong)); err != nil {
 			return err
 		}
+		c.Formats = formats
 		return runSandbox(cmd.Context(), &c, loaded, cmd.OutOrStdout(), c.logger(cmd.ErrOrStderr()))
 	}
 	return cmd
@@ -149,7 +154,8 @@ is not safe for money.
 
 // isSetting reports whether any command has a setting of this name.
 func isSetting(name string) bool {
-	return new(runConfig).settings().byName[name] != nil || new(sandboxConfig).settings().byName[name] != nil
+	return new(runConfig).settings().byName[name] != nil || new(sandboxConfig).settings().byName[name] != nil ||
+		new(checkConfig).settings().byName[name] != nil
 }
 
 // loadDeck loads the decks in dir, or those of otherwise when dir is empty.
