@@ -110,11 +110,7 @@ func (e *envelope) event() *Fault {
 	case encoded != nil:
 		plain, err := base64.StdEncoding.AppendDecode(nil, encoded)
 		if err != nil {
-			at := -1
-			if corrupt, ok := errors.AsType[base64.CorruptInputError](err); ok {
-				at = int(corrupt)
-			}
-			return &Fault{Reason: rating.BadField, Field: "data_base64", At: at, Message: "is not base64"}
+			return &Fault{Reason: rating.BadField, Field: "data_base64", At: -1, Message: "is not base64: " + err.Error()}
 		}
 		e.data, e.base = plain, -1
 	case data.end == 0:

@@ -47,7 +47,7 @@ func (r *row) fillCSV() {
 		r.failRow(rating.NotCSV, -1, "has "+strconv.Itoa(n)+" columns; expected "+r.plan.spec.expected)
 		return
 	}
-	if isHeader(r.data, columns[:n], r.plan.columns(n)) {
+	if isHeader(r.data, columns[:n], r.plan.headers[n]) {
 		r.skipped("a header line")
 		return
 	}

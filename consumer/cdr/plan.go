@@ -18,10 +18,11 @@ type plan struct {
 	skips   []choice
 	numbers numbers
 
-	names   []string // of slots
-	root    *node    // JSON
-	layouts [maxColumns + 1][]int
-	columns func(n int) []string // CSV
+	names   []string                 // of slots
+	root    *node                    // JSON
+	columns func(n int) []string     // CSV: as spec has it, or a mapping
+	headers [maxColumns + 1][]string // what columns says of n columns
+	layouts [maxColumns + 1][]int    // their slots
 }
 
 // newPlan returns the plan of a format without a mapping.
@@ -61,7 +62,8 @@ func (p *plan) slot(name string) int {
 func (p *plan) compile() *plan {
 	if p.format.isCSV() {
 		for n := range p.layouts {
-			p.layouts[n] = p.layout(p.columns(n))
+			p.headers[n] = p.columns(n)
+			p.layouts[n] = p.layout(p.headers[n])
 		}
 		return p
 	}

@@ -29,12 +29,14 @@ type Splitter struct {
 	paged bool
 	err   error // of from, io.EOF included
 
+	store  []byte // holds buf
 	buf    []byte // read and not yet cut
 	used   int    // of buf: returned by the last Next
 	line   int    // of buf
 	offset int64  // of buf
 	begun  bool
 
+	byLine  bool // objects stand on lines of their own, as was found
 	state   splitState
 	dropped extent // what is left out, while state says so
 }
@@ -89,7 +91,10 @@ func (s *Splitter) more() bool {
 	}
 	have := len(s.buf)
 	if cap(s.buf)-have < readBytes {
-		s.buf = append(make([]byte, 0, max(2*cap(s.buf), 2*readBytes)), s.buf...)
+		if cap(s.store) < 2*(have+readBytes) {
+			s.store = make([]byte, 0, 2*(have+readBytes))
+		}
+		s.buf = append(s.store[:0], s.buf...)
 	}
 	n, err := s.from.Read(s.buf[have:min(cap(s.buf), have+readBytes)])
 	s.buf, s.err = s.buf[:have+n], err
@@ -111,7 +116,7 @@ func (s *Splitter) ended() error {
 func (s *Splitter) drop(n int) {
 	s.line += bytes.Count(s.buf[:n], []byte{'\n'})
 	s.offset += int64(n)
-	s.buf = s.buf[:copy(s.buf, s.buf[n:])]
+	s.buf = s.buf[n:]
 }
 
 // piece returns the first n bytes of buf as a record.

@@ -8,13 +8,12 @@ func (s *Splitter) nextLine() (Piece, error) {
 		if len(s.buf) == 0 && !s.more() {
 			return Piece{}, s.ended()
 		}
-		blank := len(s.buf) - len(bytes.TrimLeft(s.buf, "\r\n"))
-		s.drop(blank)
-		if len(s.buf) == 0 {
-			continue
-		}
 		if s.state == dropping {
 			s.dropLine()
+			continue
+		}
+		if blank := len(s.buf) - len(bytes.TrimLeft(s.buf, "\r\n")); blank > 0 {
+			s.drop(blank)
 			continue
 		}
 		top := s.offset == 0 || s.offset == int64(len(byteOrderMark))

@@ -91,7 +91,7 @@ func (s *Splitter) cutWord() Piece {
 // cutObject cuts the object that buf begins with. ok is false when it is a page:
 // its rows come next.
 func (s *Splitter) cutObject() (p Piece, ok bool) {
-	var x extent
+	x := extent{byLine: s.byLine}
 	for !x.scan(s.buf, s.paged && s.state == betweenRecords) {
 		if x.page {
 			s.drop(x.at)
@@ -102,7 +102,8 @@ func (s *Splitter) cutObject() (p Piece, ok bool) {
 			continue
 		}
 		// It is broken. Where objects stand on lines of their own, the next is whole.
-		if end := bytes.Index(s.buf, []byte("\n{")); end >= 0 {
+		if end := bytes.Index(s.buf[:x.at], []byte("\n{")); end >= 0 {
+			s.byLine = true // else every line that is broken would be searched to the end of what may be a record
 			return s.piece(end), true
 		}
 		switch {
@@ -131,7 +132,8 @@ type extent struct {
 	name   int  // where the last string began
 	valued bool // the last member's name was "value"
 	page   bool // data[at] is after the opening bracket of a page's rows
-	broken bool // data[at] is a line end within a string
+	byLine bool // an object that begins a line is one of its own
+	broken bool // data[at] is a line end within a string, or begins the next object
 }
 
 // scan goes on in data, which has grown, and reports whether the object's end is
@@ -148,6 +150,9 @@ func (x *extent) scan(data []byte, pages bool) bool {
 		case '"':
 			x.inside, x.name = true, x.at
 		case '{', '[':
+			if x.broken = x.byLine && b == '{' && x.at > 0 && data[x.at-1] == '\n'; x.broken {
+				return false
+			}
 			x.depth++
 			if x.page = pages && x.depth == 2 && b == '[' && x.valued; x.page {
 				x.at++

@@ -28,7 +28,7 @@ type trap struct {
 	want           string
 }
 
-func readTrap(t *testing.T, path string) trap {
+func readTrap(t testing.TB, path string) trap {
 	t.Helper()
 	content, err := os.ReadFile(path)
 	if err != nil {
