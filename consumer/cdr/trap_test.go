@@ -28,11 +28,11 @@ type trap struct {
 	want           string
 }
 
-func readTrap(t testing.TB, path string) trap {
-	t.Helper()
+func readTrap(tb testing.TB, path string) trap {
+	tb.Helper()
 	content, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	tr := trap{options: map[string]string{}}
 	sections := bytes.Split(content, []byte("---- "))
@@ -51,7 +51,7 @@ func readTrap(t testing.TB, path string) trap {
 		case "want":
 			tr.want = string(body)
 		default:
-			t.Fatalf("%s: section %q", path, name)
+			tb.Fatalf("%s: section %q", path, name)
 		}
 	}
 	return tr
