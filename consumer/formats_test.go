@@ -113,6 +113,28 @@ func TestStreamOfFormats(t *testing.T) {
 	}
 }
 
+// Asterisk writes a record of no length of the same id and answer time as that of
+// the call: neither is a repeat of the other, whichever comes first.
+func TestNoLengthIsNoRepeat(t *testing.T) {
+	w := newWorld(t)
+	withMapping(t, w)
+	r := w.start()
+	w.create("acme")
+	media := map[string]string{"content-type": cdr.AsteriskCSV.MediaType()}
+	call := asterisk("1.1", 183, "ANSWERED")
+	stub := []byte(strings.Replace(string(call), ",183,183,", ",19,0,", 1))
+	for _, record := range [][]byte{stub, call, stub, call} {
+		w.send(media, record)
+	}
+	until(t, "all handled", func() bool { return r.figure(t, "creditstream_consumer_records_total") == 4 })
+	if got := w.spent("acme"); got != 183_000 {
+		t.Errorf("acme has spent %d", got)
+	}
+	if n := r.figure(t, "creditstream_consumer_records_total", "outcome", "duplicate"); n != 1 {
+		t.Errorf("%v duplicates", n)
+	}
+}
+
 // A restart in the middle, with what is skipped in the outbox, changes nothing.
 func TestSkippedAfterTakeOver(t *testing.T) {
 	w := newWorld(t)

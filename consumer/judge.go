@@ -118,7 +118,10 @@ func (j *judge) debit(rec *kafka.Record, v *balance.Verdict) balance.Debit {
 	if c.Kind.AlwaysFree() {
 		d.Account = "" // free whatever the account
 	}
-	if c.Answered() { // a call that was never answered costs nothing, however often it is told
+	// A call that was never answered, or was answered and lasted no time, costs
+	// nothing however often it is told. Asterisk writes such a record of one id and
+	// answer time before that of the call itself, which must not be taken for a repeat.
+	if c.Answered() && c.DurationMillis > 0 {
 		d.Claims = true
 		d.Digest = balance.CDRDigest(c)
 		d.Slice = j.store.Slice(c.AnsweredAt)
