@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -43,7 +44,7 @@ its trigger.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newRun(environ), newSandbox(environ), newRate(environ), newDeck(), newVersion())
+	root.AddCommand(newRun(environ), newSandbox(environ), newRate(environ), newDeck(), newCDR(environ), newVersion())
 	return root
 }
 
@@ -109,9 +110,11 @@ func newRun(environ func() []string) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		problems := s.resolve(cmd.Flags(), environ, isSetting)
 		loaded, more := loadDeck(s, c.DeckDir, nil)
-		if err := problemsError(append(append(problems, c.check(s)...), more...)); err != nil {
+		formats, wrong := c.load(s)
+		if err := problemsError(slices.Concat(problems, c.check(s), more, wrong)); err != nil {
 			return err
 		}
+		c.Formats = formats
 		return runProcessor(cmd.Context(), &c, loaded, c.logger(cmd.ErrOrStderr()))
 	}
 	return cmd
@@ -152,9 +155,11 @@ is not safe for money.
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		problems := s.resolve(cmd.Flags(), environ, isSetting)
 		loaded, more := loadDeck(s, c.DeckDir, decks.Sample())
-		if err := problemsError(append(append(problems, c.check(s)...), more...)); err != nil {
+		formats, wrong := c.load(s)
+		if err := problemsError(slices.Concat(problems, c.check(s), more, wrong)); err != nil {
 			return err
 		}
+		c.Formats = formats
 		return runSandbox(cmd.Context(), &c, loaded, cmd.OutOrStdout(), c.logger(cmd.ErrOrStderr()))
 	}
 	return cmd
@@ -163,7 +168,7 @@ is not safe for money.
 // isSetting reports whether any command has a setting of this name.
 func isSetting(name string) bool {
 	return new(runConfig).settings().byName[name] != nil || new(sandboxConfig).settings().byName[name] != nil ||
-		new(rateConfig).settings().byName[name] != nil
+		new(rateConfig).settings().byName[name] != nil || new(checkConfig).settings().byName[name] != nil
 }
 
 // loadDeck loads the decks in dir, or those of otherwise when dir is empty.

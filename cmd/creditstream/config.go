@@ -41,6 +41,7 @@ func (c *logConfig) logger(w io.Writer) *slog.Logger {
 type runConfig struct {
 	processorConfig
 	logConfig
+	formatConfig
 }
 
 func (c *runConfig) settings() *settings {
@@ -53,6 +54,7 @@ func (c *runConfig) settings() *settings {
 	s.add("deck", "", directory(&c.DeckDir), "directory of the rate deck, or of several, one in each directory; read again on a change and on SIGHUP")
 	s.add("accept-past-decks", "false", truth(&c.AcceptPastDecks),
 		"take decks that are valid already though the store does not know them: after Redis was restored from an older backup")
+	c.formatConfig.settings(s)
 	s.add("http", "127.0.0.1:8080", loopbackAddress(&c.HTTP), "address of the API, health and metrics; loopback only")
 	c.logConfig.settings(s, "info")
 	c.topicSettings(s)
@@ -164,6 +166,7 @@ func (c *sandboxConfig) settings() *settings {
 		"accounts whose payments the simulated payment service declines: expired_card")
 	s.add("redis", "", addresses(&c.Redis), "a Redis to use; default: a redis-server is started")
 	s.add("deck", "", directory(&c.DeckDir), "directory of the rate deck; default: a sample with invented prices")
+	c.formatConfig.settings(s)
 	c.logConfig.settings(s, "warn")
 	c.shapeSettings(s)
 	return s

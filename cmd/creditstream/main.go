@@ -10,7 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	_ "time/tzdata" // a deck may name any time zone, and a small container has no files of them
+	_ "time/tzdata" // decks and mappings name time zones, and a small container has no files of them
 )
 
 // version is set when the binary is built: -ldflags "-X main.version=...".

@@ -8,7 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,15 +19,16 @@ import (
 
 // rateConfig is what `creditstream rate` is told.
 type rateConfig struct {
+	formatConfig
+
 	deck    string
-	format  string
 	explain bool
 }
 
 func (c *rateConfig) settings() *settings {
 	s := newSettings()
 	s.add("deck", "", directory(&c.deck), "directory of the rate deck, or of several, one in each directory")
-	s.add("format", "canonical", oneOf(&c.format, "canonical"), "how the CDRs are written")
+	c.formatConfig.settings(s)
 	s.add("explain", "false", truth(&c.explain), "say how each charge comes about")
 	return s
 }
@@ -36,11 +38,12 @@ func newRate(environ func() []string) *cobra.Command {
 	s := c.settings()
 	cmd := &cobra.Command{
 		Use: "rate --deck DIR [FILE...]", Short: "Say what the calls of a file cost",
-		Long: `Reads CDRs, a JSON object on each line, from files, or from stdin without one or
-where a file is "-". Writes a line of JSON on stdout for each CDR, in their order:
-what it costs, or why it cannot be priced. Totals follow on stderr. Blank lines are
-skipped. No Kafka, no Redis, no balances: what a processor looks at beyond the
-price, such as the age of a CDR or its longest duration, is not looked at here.
+		Long: `Reads CDRs of a format from files, or from stdin without one or where a file is
+"-". Writes a line of JSON on stdout for each CDR, in their order: what it costs,
+why it cannot be priced, or {"skip":"why"} for what is no call of its own. Totals
+follow on stderr. Without --mapping an account may be missing. No Kafka, no Redis,
+no balances: what a processor looks at beyond the price, such as the age of a CDR
+or its longest duration, is not looked at here.
 
 The exit code is 0 when every CDR was answered, priced or not, and 2 when the deck
 or a file could not be read.
@@ -54,11 +57,12 @@ or a file could not be read.
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		problems := s.resolve(cmd.Flags(), environ, isSetting)
 		loaded, more := loadDeck(s, c.deck, nil)
-		problems = append(append(problems, s.required("deck")...), more...)
-		if err := problemsError(problems); err != nil {
+		formats, wrong := c.load(s)
+		if err := problemsError(slices.Concat(problems, s.required("deck"), more, wrong)); err != nil {
 			return err
 		}
-		if err := rateFiles(cmd, &c, loaded, args); err != nil {
+		formats.Lenient = formats.Mapping == nil
+		if err := rateFiles(cmd, &c, formats, loaded, args); err != nil {
 			return usageError{err} // exit code 2, as for the deck
 		}
 		return nil
@@ -66,7 +70,7 @@ or a file could not be read.
 	return cmd
 }
 
-func rateFiles(cmd *cobra.Command, c *rateConfig, decks *rating.Decks, files []string) error {
+func rateFiles(cmd *cobra.Command, c *rateConfig, formats cdr.Options, decks *rating.Decks, files []string) error {
 	if len(files) == 0 {
 		files = []string{stdinName}
 	}
@@ -76,8 +80,8 @@ func rateFiles(cmd *cobra.Command, c *rateConfig, decks *rating.Decks, files []s
 	}
 	out := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<16)
 	r := &rater{
-		decks: decks, explain: c.explain, format: formats()[c.format], out: out, encoder: json.NewEncoder(out),
-		totals: newTotals(), progress: newProgress(cmd.ErrOrStderr(), size),
+		decks: decks, explain: c.explain, format: formats.Format, decoder: cdr.NewDecoder(formats), out: out, encoder: json.NewEncoder(out),
+		totals: newTotals(), progress: newProgress(cmd.ErrOrStderr(), size), now: time.Now(),
 	}
 	r.encoder.SetEscapeHTML(false)
 	err = r.files(cmd.Context(), cmd.InOrStdin(), files)
@@ -95,11 +99,13 @@ func rateFiles(cmd *cobra.Command, c *rateConfig, decks *rating.Decks, files []s
 type rater struct {
 	decks    *rating.Decks
 	explain  bool
-	format   format
+	format   cdr.Format
+	decoder  *cdr.Decoder
 	out      *bufio.Writer
 	encoder  *json.Encoder // to out
 	totals   *totals
 	progress *progress
+	now      time.Time // chooses the version of a mapping, as for records that are appended now
 }
 
 func (r *rater) files(ctx context.Context, stdin io.Reader, names []string) error {
@@ -125,34 +131,27 @@ func (r *rater) files(ctx context.Context, stdin io.Reader, names []string) erro
 
 // read answers every record of one input.
 func (r *rater) read(ctx context.Context, name string, in io.Reader) error {
-	next := r.format.records(r.progress.reader(in))
+	pieces := cdr.NewSplitter(r.progress.reader(in), r.format)
 	for {
 		if ctx.Err() != nil {
 			return fmt.Errorf("%s: interrupted: not every CDR was read", name)
 		}
-		record, line, err := next()
-		fault, unread := errors.AsType[*cdr.Fault](err)
+		piece, err := pieces.Next()
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
-		case err != nil && !unread:
+		case err != nil:
 			return fmt.Errorf("read %s: %w", name, err)
 		}
-		if err := r.answer(recordPlace{name, line}, record, fault); err != nil {
+		if err := r.answer(name, &piece); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
 		r.progress.record()
 	}
 }
 
-// A recordPlace is where a record begins.
-type recordPlace struct {
-	input string
-	line  int // from 1
-}
-
-// An answer is the line that is written for one CDR.
-type answer struct {
+// A priced is the line that is written for one CDR.
+type priced struct {
 	ID      string      `json:"id"`
 	Account string      `json:"account,omitempty"`
 	Kind    rating.Kind `json:"kind,omitempty"`
@@ -162,21 +161,20 @@ type answer struct {
 	Explain *rating.Explanation `json:"explain,omitempty"`
 }
 
-type answerError struct {
-	Code    rating.Reason `json:"code"`
-	Message string        `json:"message"`
-}
-
-// answer writes the line for one record. unread says why there is no record.
-func (r *rater) answer(at recordPlace, record []byte, unread *cdr.Fault) error {
+// answer writes the line for one record of an input.
+func (r *rater) answer(input string, piece *cdr.Piece) error {
 	var c rating.CDR
 	var err error
-	if unread != nil {
-		err = unread
+	if piece.Fault != nil {
+		err = piece.Fault
 	} else {
-		err = r.format.decode(record, &c)
+		err = r.decoder.Decode(&cdr.Record{Value: piece.Data, AppendMillis: r.now.UnixMilli()}, &c)
 	}
-	a := answer{ID: c.ID}
+	if skip, ok := errors.AsType[*cdr.Skip](err); ok {
+		r.totals.skipped++
+		return r.encoder.Encode(answer{Skip: skip.Why})
+	}
+	a := priced{ID: c.ID}
 	var charge rating.Charge
 	switch {
 	case err != nil:
@@ -187,7 +185,7 @@ func (r *rater) answer(at recordPlace, record []byte, unread *cdr.Fault) error {
 	}
 	if err != nil {
 		reason, message := faultOf(err)
-		a.Error = &answerError{reason, fmt.Sprintf("%s:%d: %s", at.input, at.line, message)}
+		a.Error = &answerError{reason, fmt.Sprintf("%s:%d: %s", input, piece.Line, message)}
 		r.totals.fail(reason)
 	} else {
 		a.Account, a.Kind, a.Charge = c.Account, c.Kind, &charge
@@ -196,10 +194,10 @@ func (r *rater) answer(at recordPlace, record []byte, unread *cdr.Fault) error {
 	return r.encoder.Encode(&a)
 }
 
-// faultOf takes apart what Canonical and Price return.
+// faultOf takes apart what Decode and Price return.
 func faultOf(err error) (rating.Reason, string) {
 	if f, ok := errors.AsType[*cdr.Fault](err); ok {
-		return f.Reason, strings.TrimPrefix(f.Error(), string(f.Reason)+": ")
+		return f.Reason, f.Text()
 	}
 	if f, ok := errors.AsType[*rating.Fault](err); ok {
 		return f.Reason, f.Message

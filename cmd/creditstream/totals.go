@@ -17,6 +17,7 @@ import (
 type totals struct {
 	destinations map[totalKey]*total
 	currencies   map[string]*total
+	skipped      int // records that are no calls of their own
 	free         int // calls that no rate was needed for
 	failed       map[rating.Reason]int
 }
@@ -72,6 +73,9 @@ func (t *totals) write(w io.Writer) error {
 	}
 	if t.free > 0 {
 		row("(free)", t.free, "-", "-", "-")
+	}
+	if t.skipped > 0 {
+		row("(skipped)", t.skipped, "-", "-", "-")
 	}
 	for _, reason := range slices.Sorted(maps.Keys(t.failed)) {
 		row("(error "+string(reason)+")", t.failed[reason], "-", "-", "-")
