@@ -13,12 +13,12 @@ import (
 func TestNoteDecks(t *testing.T) {
 	w := newWorld(t)
 	day := 24 * time.Hour
-	opt := balance.DeckOptions{Reach: 77 * day}
+	opt := balance.DeckOptions{Reach: 77 * day, Lead: time.Minute}
 	deck := func(version string, after time.Duration) rating.DeckVersion {
 		return rating.DeckVersion{ID: "tariff " + version, Version: version, ValidFrom: w.now.Add(after)}
 	}
-	old, now, soon := deck("old", -200*day), deck("now", -100*day), deck("soon", time.Second)
-	late, atOnce := deck("late", -time.Microsecond), deck("at-once", 0)
+	old, now, soon := deck("old", -200*day), deck("now", -100*day), deck("soon", time.Minute+time.Microsecond)
+	late, atOnce := deck("late", -time.Microsecond), deck("at-once", time.Minute)
 	note := func(decks ...rating.DeckVersion) string {
 		t.Helper()
 		err := w.store.NoteDecks(t.Context(), decks, opt)
@@ -47,8 +47,14 @@ func TestNoteDecks(t *testing.T) {
 	expect(note(old, now, atOnce), "late at-once")
 	expect(note(old, now, late, soon), "late late")
 	expect(note(old, now), "") // nothing was noted by the refusals
+	edited := soon
+	edited.Version = "edited"
+	expect(note(old, edited), "missing now")
+	expect(note(old, now), "") // nor by that
 	expect(note(old, now, soon), "")
-	expect(note(old, now), "missing soon") // another process has it
+	expect(note(old, now), "missing soon")         // another process has it
+	expect(note(old, now, edited), "missing soon") // the same file, corrected in place
+	expect(note(old, now, soon), "")               // put back
 	w.now = w.now.Add(time.Hour)
 	expect(note(old, now, soon), "") // valid by now, and known
 	expect(note(soon), "missing now")
@@ -63,6 +69,7 @@ func TestNoteDecks(t *testing.T) {
 	}
 	expect(note(now, soon), "late soon")
 	opt.AcceptPast = true
+	expect(note(soon), "missing now")
 	expect(note(now, soon), "")
 	opt.AcceptPast = false
 	expect(note(now, soon), "")
