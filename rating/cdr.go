@@ -67,14 +67,14 @@ func (c *CDR) Answered() bool { return !c.AnsweredAt.IsZero() }
 // A Charge is what one call costs and why. Its JSON form is a part of what the
 // API and the command line answer.
 type Charge struct {
-	Destination    string `json:"destination,omitempty"` // name of the matched rate
-	Prefix         string `json:"prefix,omitempty"`      // matched prefix, digits
-	Band           string `json:"band,omitempty"`        // band of the matched rate; empty: it is for any time
+	Destination    string `json:"destination"` // name of the matched rate
+	Prefix         string `json:"prefix"`      // matched prefix, digits
+	Band           string `json:"band"`        // band of the matched rate; empty: it is for any time
 	ChargedSeconds int64  `json:"charged_seconds"`
-	Amount         Micros `json:"charge"`             // >= 0; zero means free
-	Currency       string `json:"currency,omitempty"` // ISO 4217; empty when no price was looked up
-	Deck           string `json:"deck,omitempty"`     // version of the deck: its content hash
-	Rule           int    `json:"rule,omitempty"`     // of deck.yaml, from 1; 0 when none matched or none was looked for
+	Amount         Micros `json:"charge"`   // >= 0; zero means free
+	Currency       string `json:"currency"` // ISO 4217; empty when no price was looked up
+	Deck           string `json:"deck"`     // version of the deck: its content hash
+	Rule           int    `json:"rule"`     // of deck.yaml, from 1; 0 when none matched or none was looked for
 }
 
 // A Reason says why a record was parked. The set is closed: see Reasons.

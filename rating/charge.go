@@ -18,9 +18,6 @@ func (d *deck) charge(c *CDR, m match, e *Explanation) (Charge, error) {
 		Destination: t.destination(m.row), Prefix: t.prefix(m.row), Band: d.bandName(m.row.band),
 	}
 	seconds := wholeSeconds(c.DurationMillis)
-	if e != nil {
-		e.Seconds = int64(seconds) //nolint:gosec // a thousandth of an int64
-	}
 	if seconds <= uint64(tariff.grace) {
 		e.because("the call is not longer than the grace of its rate")
 		return charge, nil

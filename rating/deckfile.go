@@ -45,6 +45,10 @@ func (f *deckFile) read(content []byte) {
 	var document yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	if err := decoder.Decode(&document); err != nil {
+		if errors.Is(err, io.EOF) {
+			f.at(0, 0, "the file is empty: want the keys of a deck")
+			return
+		}
 		line := 0
 		_, _ = fmt.Sscanf(err.Error(), "yaml: line %d:", &line) // for the place alone; without it 0 is right
 		f.at(line, 0, "not YAML: %v", err)

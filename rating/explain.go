@@ -11,7 +11,7 @@ import (
 // units of the currency, as decimals; where one has no end it is shown with
 // picoPlaces digits after the dot, but never computed with.
 type Explanation struct {
-	Why            string     `json:"why" doc:"One sentence: the rule that priced the call, or why it is free"`
+	Why            string     `json:"why,omitempty" doc:"One sentence: the rule that priced the call, or why it is free"`
 	Deck           string     `json:"deck_id,omitempty" doc:"Id of the deck, as its deck.yaml says"`
 	DeckValidFrom  *time.Time `json:"deck_valid_from,omitempty"`
 	Table          string     `json:"table,omitempty" doc:"File with the matched rate"`

@@ -66,7 +66,7 @@ func TestLoadProblems(t *testing.T) {
 			[]string{"b/deck.yaml:3:13: valid_from: a/deck.yaml has the same"},
 		},
 		{"no YAML", fstest.MapFS{"deck.yaml": {Data: []byte("id: x\n  bad: [\n")}}, []string{"deck.yaml:2: not YAML"}},
-		{"an empty file", fstest.MapFS{"deck.yaml": {}}, []string{"deck.yaml: not YAML"}},
+		{"an empty file", fstest.MapFS{"deck.yaml": {}}, []string{"deck.yaml: the file is empty"}},
 		{"a list", fstest.MapFS{"deck.yaml": {Data: []byte("[]")}}, []string{"deck.yaml:1:1: want a mapping"}},
 		{"two documents", fstest.MapFS{"deck.yaml": {Data: append(deckWith("a", newYear).Data, "---\nid: b\n"...)}}, []string{"deck.yaml: want one YAML document"}},
 		{"an alias of nothing", oneTable("unrated: *free\n", header+",All,,0,1\n"), []string{"deck.yaml: not YAML"}},
@@ -82,6 +82,7 @@ func TestLoadProblems(t *testing.T) {
 			"44,A,,0,1,2026-01-01T00:00:00Z\n+4 4,A,,0,1,2026-01-01T02:00:00+02:00\n"), []string{"out.csv:3:1: prefix: line 2 has the same"}},
 		{"overlap that ends otherwise", oneTable("", strings.Replace(header, "\n", ",valid_to\n", 1)+
 			"44,A,,0,1,2026-01-01T00:00:00Z\n44,A,,0,1,\n"), []string{"out.csv:3:1: prefix: line 2 has the same"}},
+		{"control characters", oneTable("", "prefix, price ,destination\n44,1,\"a\x1b[1m\"\n"), []string{"out.csv:2:6: destination: want a name without control"}},
 		{"an open quote", oneTable("", header+"44,\"A,,0,1\n"), []string{"out.csv: no rates", "out.csv:2:12: not CSV"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

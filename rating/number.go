@@ -9,7 +9,7 @@ const maxDigits = 32
 // normalise reads a dialled number into its international digits, without "+"
 // or "00", and returns the part of buf that it filled. Digits without either
 // are international already. It reports false if s cannot be read: no digits, a
-// letter, anything unexpected.
+// letter, a country code that begins with 0, anything unexpected.
 //
 // It takes a tel: URI; the user part of a sip: or sips: URI; drops parameters
 // after ";"; skips spaces, dashes, dots and parentheses; and of a number with a
@@ -46,7 +46,10 @@ func normalise(s string, buf *[maxDigits]byte) ([]byte, bool) {
 	}
 	digits := buf[:n]
 	if !plus && n >= 2 && digits[0] == '0' && digits[1] == '0' {
-		digits = digits[2:]
+		digits, plus = digits[2:], true
+	}
+	if plus && len(digits) > 0 && digits[0] == '0' {
+		return nil, false // no country code begins with 0
 	}
 	return digits, len(digits) > 0
 }

@@ -47,6 +47,9 @@ func (d *Decks) price(c *CDR, e *Explanation) (Charge, error) {
 		e.because("the call lasted 0 s")
 		return Charge{}, nil
 	}
+	if e != nil {
+		e.Seconds = int64(wholeSeconds(c.DurationMillis)) //nolint:gosec // a thousandth of an int64
+	}
 	dk := d.at(c.AnsweredAt)
 	if dk == nil {
 		return Charge{}, &Fault{NoRate, "no deck is valid at the answer time: load one with an earlier valid_from"}
@@ -93,15 +96,12 @@ func (d *deck) match(c *CDR, buf *[maxDigits]byte) (match, error) {
 		}
 		r := rl.table.find(digits, d.moment(c.AnsweredAt, rl.table))
 		matches, err := d.inScope(c, rl.scope, r)
-		switch {
-		case err != nil:
+		if err != nil {
 			return match{}, err
-		case !matches:
-			continue
-		case r != nil:
+		}
+		if matches && r != nil {
 			return match{rl, r, digits}, nil
 		}
-		break
 	}
 	if d.park {
 		return match{}, &Fault{NoRate, "deck " + d.ID + " has no rate for this kind and destination: add one, or set unrated: free"}

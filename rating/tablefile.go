@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // defaultIncrement is what first and next are when not given, in seconds.
@@ -135,6 +136,7 @@ func (f *tableFile) readHeader() bool {
 	f.columns = make(map[string]int)
 	ok := true
 	for i, name := range f.row {
+		name = strings.TrimSpace(name)
 		_, twice := f.columns[name]
 		line, column := f.csv.FieldPos(i)
 		switch {
@@ -185,6 +187,9 @@ func (f *tableFile) readRate() (rate, bool) {
 		band:        f.band(),
 		validity:    f.validity(),
 	}
+	if strings.ContainsFunc(r.destination, unicode.IsControl) {
+		f.wrong(colDestination, "want a name without control characters")
+	}
 	r.tariff, r.steps = f.tariff()
 	prefix, ok := f.prefix()
 	if !ok {
@@ -234,8 +239,8 @@ func (f *tableFile) country() country {
 }
 
 func (f *tableFile) band() int8 {
-	name, given := f.cell(colBand)
-	if !given {
+	name, _ := f.cell(colBand)
+	if name = strings.TrimSpace(name); name == "" {
 		return noBand
 	}
 	bands := f.deck.deck.calendar.bands
