@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -23,17 +24,18 @@ import (
 )
 
 const (
-	// deckLook is how often the directory of decks is looked at. A change is taken
-	// when the next look finds it the same, so that no half-written deck is read.
+	// deckLook is how often the directory of decks is looked at, and the store is
+	// asked whether other processes have noted a deck that this one lacks. A change is
+	// taken when the next look finds it the same, so that no half-written deck is read.
 	deckLook = 2 * time.Second
-	// deckCheck is after how many looks the store is asked whether other processes
-	// have noted a deck that this one lacks.
-	deckCheck = 5
-	// deckLead is how long before a deck becomes valid a process must have it. It
-	// stops otherwise: it would price calls otherwise than the others.
+	// deckLead is how long before its valid_from a deck must be added: the other
+	// processes have to find it by then.
 	deckLead = time.Minute
+	// deckStop is how long before a deck becomes valid a process that lacks it ends:
+	// it would price calls otherwise than the others.
+	deckStop = 20 * time.Second
 	// deckDepth bounds the directories within a deck that are looked at.
-	deckDepth = 4
+	deckDepth = 8
 )
 
 // deckStore notes which decks a store is priced by.
@@ -50,8 +52,9 @@ type deckKeeper struct {
 	now     func() time.Time
 
 	current atomic.Pointer[rating.Decks]
-	seen    uint64 // fingerprint of dir when it was read
+	seen    uint64 // fingerprint of dir when it was read; 0: read it again
 	before  uint64 // fingerprint at the last look
+	shown   map[rating.DeckVersion]bool
 
 	valid   *prometheus.GaugeVec
 	active  *prometheus.GaugeVec
@@ -71,8 +74,6 @@ func newDeckKeeper(loaded *rating.Decks, dir string, options balance.DeckOptions
 	k.current.Store(loaded)
 	if dir != "" {
 		k.dir = os.DirFS(dir)
-		k.seen = fingerprint(k.dir)
-		k.before = k.seen
 	}
 	return k
 }
@@ -97,18 +98,28 @@ func (k *deckKeeper) instrument(reg prometheus.Registerer) {
 
 // show sets the gauges.
 func (k *deckKeeper) show() {
-	k.valid.Reset()
-	k.active.Reset()
-	active := prometheus.Gauge(nil)
-	for _, d := range k.Versions() {
-		k.valid.WithLabelValues(d.ID, d.Version).Set(float64(d.ValidFrom.Unix()))
-		g := k.active.WithLabelValues(d.ID, d.Version)
+	versions := k.Versions()
+	active := -1
+	for i, d := range versions {
 		if !d.ValidFrom.After(k.now()) {
-			active = g
+			active = i
 		}
 	}
-	if active != nil {
-		active.Set(1)
+	gone := k.shown
+	k.shown = map[rating.DeckVersion]bool{}
+	for i, d := range versions {
+		k.shown[d] = true
+		delete(gone, d)
+		k.valid.WithLabelValues(d.ID, d.Version).Set(float64(d.ValidFrom.Unix()))
+		is := 0.0
+		if i == active {
+			is = 1
+		}
+		k.active.WithLabelValues(d.ID, d.Version).Set(is)
+	}
+	for d := range gone {
+		k.valid.DeleteLabelValues(d.ID, d.Version)
+		k.active.DeleteLabelValues(d.ID, d.Version)
 	}
 }
 
@@ -123,11 +134,20 @@ func (k *deckKeeper) Explain(c *rating.CDR) (rating.Charge, *rating.Explanation,
 // Versions lists the decks in force.
 func (k *deckKeeper) Versions() []rating.DeckVersion { return k.current.Load().Versions() }
 
-// note has the store note the decks in force, at the start.
+// note has the store note the decks, at the start. They are read again first: it
+// may have waited long for the store.
 func (k *deckKeeper) note(ctx context.Context, store deckStore) error {
+	if k.dir != nil {
+		loaded, err := rating.Load(k.dir)
+		if err != nil {
+			return fmt.Errorf("read the decks: %w", err)
+		}
+		k.current.Store(loaded)
+	}
 	err := store.NoteDecks(ctx, k.Versions(), k.options)
 	if _, late := errors.AsType[*balance.LateDeckError](err); late {
-		return fmt.Errorf("%w; if Redis was restored from a backup that is older than the deck, start once with --accept-past-decks", err)
+		return fmt.Errorf("%w; if it was added in time but Redis was away, or was restored from a backup that is older than the deck, "+
+			"start once with --accept-past-decks", err)
 	}
 	return err
 }
@@ -140,26 +160,29 @@ func (k *deckKeeper) run(ctx context.Context, store deckStore) error {
 	defer signal.Stop(asked)
 	tick := time.NewTicker(deckLook)
 	defer tick.Stop()
-	for n := 1; ; n++ {
+	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-asked:
-			if k.dir == nil {
-				k.log.WarnContext(ctx, "no decks are read again: they are not from a directory (--deck)")
-				continue
-			}
-			k.reload(ctx, store)
+			k.asked(ctx, store)
 		case <-tick.C:
 			k.look(ctx, store)
-		}
-		if n%deckCheck == 0 {
 			if err := k.check(ctx, store); err != nil {
 				return err
 			}
 		}
 		k.show()
 	}
+}
+
+// asked reads the directory again because an operator says so.
+func (k *deckKeeper) asked(ctx context.Context, store deckStore) {
+	if k.dir == nil {
+		k.log.WarnContext(ctx, "no decks are read again: they are not from a directory (--deck)")
+		return
+	}
+	k.reload(ctx, store)
 }
 
 // look reads the directory again when it has changed and changes no more.
@@ -177,10 +200,19 @@ func (k *deckKeeper) look(ctx context.Context, store deckStore) {
 // reload takes the decks in the directory, if they are valid and the store takes
 // them; else those in force stay.
 func (k *deckKeeper) reload(ctx context.Context, store deckStore) {
-	read := fingerprint(k.dir)
-	outcome, err := k.tryReload(ctx, store)
-	if outcome != reloadError { // else the next look tries again
-		k.seen = read
+	k.seen = fingerprint(k.dir)
+	loaded, err := rating.Load(k.dir)
+	if now := fingerprint(k.dir); now != k.seen {
+		k.seen, k.before = 0, now // it changed meanwhile: the look that finds it at rest reads it
+		return
+	}
+	outcome := reloadInvalid
+	if err == nil {
+		if slices.Equal(loaded.Versions(), k.Versions()) {
+			k.log.DebugContext(ctx, "decks are read again and are the same")
+			return
+		}
+		outcome, err = k.take(ctx, store, loaded)
 	}
 	k.reloads.WithLabelValues(outcome).Inc()
 	if err != nil {
@@ -193,21 +225,19 @@ func (k *deckKeeper) reload(ctx context.Context, store deckStore) {
 	}
 }
 
-func (k *deckKeeper) tryReload(ctx context.Context, store deckStore) (outcome string, err error) {
-	loaded, err := rating.Load(k.dir)
-	if err != nil {
-		return reloadInvalid, err
-	}
+func (k *deckKeeper) take(ctx context.Context, store deckStore, loaded *rating.Decks) (outcome string, err error) {
 	options := k.options
 	options.AcceptPast = false // that was for the start
-	if err := store.NoteDecks(ctx, loaded.Versions(), options); err != nil {
-		if balance.Temporary(err) {
-			return reloadError, err
-		}
-		return reloadRefused, err
+	err = store.NoteDecks(ctx, loaded.Versions(), options)
+	switch {
+	case err == nil:
+		k.current.Store(loaded)
+		return reloadOK, nil
+	case balance.Temporary(err):
+		k.seen = 0 // the next look tries again
+		return reloadError, err
 	}
-	k.current.Store(loaded)
-	return reloadOK, nil
+	return reloadRefused, err
 }
 
 // check asks the store whether other processes have a deck that this one lacks.
@@ -225,15 +255,16 @@ func (k *deckKeeper) check(ctx context.Context, store deckStore) error {
 		}
 		k.log.DebugContext(ctx, "cannot compare decks with the store", slog.Any("error", err))
 		return nil
-	case k.now().Before(missing.ValidFrom.Add(-deckLead)):
+	case k.now().Before(missing.ValidFrom.Add(-deckStop)):
 		k.log.WarnContext(ctx, "another process has a deck that this one lacks: it stops before the deck is valid", slog.Any("error", err))
 		return nil
 	}
 	return err
 }
 
-// fingerprint changes when a file of the decks does. What cannot be read counts
-// as not there: reading the decks reports it. A hash takes all that is written.
+// fingerprint changes when a file of the decks does; it is never 0. What cannot be
+// read counts as not there: reading the decks reports it. A hash takes all that is
+// written. As for rating.Load, names at the top that begin with a dot are no decks.
 func fingerprint(dir fs.FS) uint64 {
 	h := fnv.New64a()
 	var look func(name string, depth int)
@@ -243,7 +274,7 @@ func fingerprint(dir fs.FS) uint64 {
 			return
 		}
 		for _, entry := range entries {
-			if strings.HasPrefix(entry.Name(), ".") {
+			if name == "." && strings.HasPrefix(entry.Name(), ".") {
 				continue
 			}
 			file := path.Join(name, entry.Name())
@@ -258,5 +289,5 @@ func fingerprint(dir fs.FS) uint64 {
 		}
 	}
 	look(".", deckDepth)
-	return h.Sum64()
+	return max(h.Sum64(), 1)
 }

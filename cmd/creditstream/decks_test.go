@@ -15,8 +15,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/sandbox/redisserver"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -163,8 +165,8 @@ func TestAProcessEndsBeforeItPricesOtherwiseThanTheOthers(t *testing.T) {
 	decks := t.TempDir()
 	writeDeck(t, decks, "first", time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), "1")
 	k := keeperOf(t, decks)
-	soon := &balance.MissingDeckError{Version: "v", ID: "second", ValidFrom: time.Now().Add(deckLead / 2)}
-	later := &balance.MissingDeckError{Version: "v", ID: "second", ValidFrom: time.Now().Add(2 * deckLead)}
+	soon := &balance.MissingDeckError{Version: "v", ID: "second", ValidFrom: time.Now().Add(deckStop / 2)}
+	later := &balance.MissingDeckError{Version: "v", ID: "second", ValidFrom: time.Now().Add(2 * deckStop)}
 	away := errors.New("dial tcp: connection refused")
 	late := &balance.LateDeckError{}
 	for i, test := range []struct{ answer, want error }{{nil, nil}, {later, nil}, {away, nil}, {soon, soon}} {
@@ -175,6 +177,10 @@ func TestAProcessEndsBeforeItPricesOtherwiseThanTheOthers(t *testing.T) {
 		if !store.options[0].AcceptPast {
 			t.Error("a store that has gone back must take decks that this process has used already")
 		}
+	}
+	// It looks by itself.
+	if err := k.run(t.Context(), &scriptedStore{answers: []error{nil, later, soon}}); !errors.Is(err, soon) {
+		t.Errorf("got %v, want %v", err, soon)
 	}
 	if err := k.note(t.Context(), &scriptedStore{answers: []error{late}}); !errors.Is(err, late) || !strings.Contains(err.Error(), "--accept-past-decks") {
 		t.Errorf("at the start: got %v", err)
@@ -194,6 +200,8 @@ func TestDecksAreReadWhenTheirFilesRest(t *testing.T) {
 			t.Fatalf("%s: asked %d times, want %d", when, len(store.asked), want)
 		}
 	}
+	asked(0, "the first look")
+	asked(0, "nothing changed since the start")
 	asked(0, "nothing changed")
 	for i := range 3 {
 		writeDeck(t, decks, "second", time.Now().Add(time.Hour), strconv.Itoa(i))
@@ -211,5 +219,25 @@ func TestDecksAreReadWhenTheirFilesRest(t *testing.T) {
 	}
 	if store.options[1].AcceptPast {
 		t.Error("a reload must not take decks of the past")
+	}
+}
+
+// A process ends, with an error, when the others have a deck that it lacks.
+func TestAProcessThatLacksADeckEnds(t *testing.T) {
+	server, err := redisserver.Start(t.Context(), redisserver.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Kill)
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	t.Cleanup(func() { _ = rdb.Close() })
+	s := startSandbox(t, t.TempDir(), "--redis", server.Addr())
+	soon := time.Now().Add(deckStop / 2).UTC()
+	noted := strconv.FormatInt(soon.UnixMicro(), 10) + " " + soon.Format(time.RFC3339Nano) + " other tariff"
+	if err := rdb.HSet(t.Context(), "cs:decks", "0123456789abcdef", noted).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if code := s.wait(t, 20*time.Second); code != 1 || !strings.Contains(s.out.String(), "deck other tariff, version 0123456789abcdef") {
+		t.Errorf("exit code %d", code)
 	}
 }

@@ -90,7 +90,7 @@ func newProcessor(cfg processorConfig, log *slog.Logger, loaded *rating.Decks) *
 	return &processor{
 		cfg: cfg, log: log, now: time.Now, registry: prometheus.NewRegistry(),
 		decks: newDeckKeeper(loaded, cfg.DeckDir, balance.DeckOptions{
-			Reach: cfg.CDRRetention + cfg.Window, AcceptPast: cfg.AcceptPastDecks,
+			Reach: cfg.CDRRetention + cfg.Window, Lead: deckLead, AcceptPast: cfg.AcceptPastDecks,
 		}, log, time.Now),
 		startup: errors.New("starting"),
 	}

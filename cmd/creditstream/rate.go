@@ -150,14 +150,20 @@ func (r *rater) read(ctx context.Context, name string, in io.Reader) error {
 	}
 }
 
-// A priced is the line that is written for one CDR.
+// A priced is the line that is written for one CDR that has a price.
 type priced struct {
 	ID      string      `json:"id"`
-	Account string      `json:"account,omitempty"`
-	Kind    rating.Kind `json:"kind,omitempty"`
-	*rating.Charge
+	Account string      `json:"account"`
+	Kind    rating.Kind `json:"kind"`
+	rating.Charge
 
-	Error   *answerError        `json:"error,omitempty"`
+	Explain *rating.Explanation `json:"explain,omitempty"`
+}
+
+// An unpriced is the line for one that has none.
+type unpriced struct {
+	ID      string              `json:"id"`
+	Error   answerError         `json:"error"`
 	Explain *rating.Explanation `json:"explain,omitempty"`
 }
 
@@ -174,24 +180,22 @@ func (r *rater) answer(input string, piece *cdr.Piece) error {
 		r.totals.skipped++
 		return r.encoder.Encode(answer{Skip: skip.Why})
 	}
-	a := priced{ID: c.ID}
 	var charge rating.Charge
+	var why *rating.Explanation
 	switch {
 	case err != nil:
 	case r.explain:
-		charge, a.Explain, err = r.decks.Explain(&c)
+		charge, why, err = r.decks.Explain(&c)
 	default:
 		charge, err = r.decks.Price(&c)
 	}
 	if err != nil {
 		reason, message := faultOf(err)
-		a.Error = &answerError{reason, fmt.Sprintf("%s:%d: %s", input, piece.Line, message)}
 		r.totals.fail(reason)
-	} else {
-		a.Account, a.Kind, a.Charge = c.Account, c.Kind, &charge
-		r.totals.add(&charge)
+		return r.encoder.Encode(&unpriced{c.ID, answerError{reason, fmt.Sprintf("%s:%d: %s", input, piece.Line, message)}, why})
 	}
-	return r.encoder.Encode(&a)
+	r.totals.add(&charge)
+	return r.encoder.Encode(&priced{c.ID, c.Account, c.Kind, charge, why})
 }
 
 // faultOf takes apart what Decode and Price return.

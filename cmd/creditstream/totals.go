@@ -37,7 +37,7 @@ func (t *totals) fail(reason rating.Reason) { t.failed[reason]++ }
 
 func (t *totals) add(c *rating.Charge) {
 	name := cmp.Or(c.Destination, c.Prefix)
-	if name == "" && c.Amount == 0 {
+	if name == "" && c.ChargedSeconds == 0 {
 		t.free++
 		return
 	}
