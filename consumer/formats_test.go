@@ -135,22 +135,29 @@ func TestNoLengthIsNoRepeat(t *testing.T) {
 	}
 }
 
+// applyMissed has a consumer apply an event of a call that nobody answered, and
+// stops it before it has published that.
+func (w *world) applyMissed() {
+	w.t.Helper()
+	hold := make(chan struct{})
+	w.gate.open.Store(&hold)
+	r := w.start()
+	w.produce(0, []byte(`{"method":"E_ACC_MISSED_EVENT","params":{}}`))
+	until(w.t, "applied and held up", func() bool { return r.figure(w.t, "creditstream_consumer_outbox_entries") > 0 })
+	if err := r.stop(); err != nil {
+		w.t.Fatal(err)
+	}
+	close(hold)
+	w.gate.open.Store(nil)
+}
+
 // A restart in the middle, with what is skipped in the outbox, changes nothing.
 func TestSkippedAfterTakeOver(t *testing.T) {
 	w := newWorld(t)
 	w.formats = cdr.Options{Format: cdr.OpenSIPS}
 	w.create("acme")
-	hold := make(chan struct{})
-	w.gate.open.Store(&hold)
+	w.applyMissed()
 	r := w.start()
-	w.produce(0, []byte(`{"method":"E_ACC_MISSED_EVENT","params":{}}`))
-	until(t, "applied and held up", func() bool { return r.figure(t, "creditstream_consumer_outbox_entries") > 0 })
-	if err := r.stop(); err != nil {
-		t.Fatal(err)
-	}
-	close(hold)
-	w.gate.open.Store(nil)
-	r = w.start()
 	until(t, "published", func() bool {
 		return r.Ready() == nil && len(w.rdb.Keys(t.Context(), "cs:*:outbox:*").Val()) == 0
 	})
@@ -162,18 +169,9 @@ func TestSkippedAfterTakeOver(t *testing.T) {
 // What was parked must not become a skip in a replay: the past is what it was.
 func TestSkippingThePast(t *testing.T) {
 	w := newWorld(t)
-	hold := make(chan struct{})
-	w.gate.open.Store(&hold)
-	r := w.start()
-	w.produce(0, []byte(`{"method":"E_ACC_MISSED_EVENT","params":{}}`))
-	until(t, "applied and held up", func() bool { return r.figure(t, "creditstream_consumer_outbox_entries") > 0 })
-	if err := r.stop(); err != nil {
-		t.Fatal(err)
-	}
-	close(hold)
-	w.gate.open.Store(nil)
+	w.applyMissed()
 	w.formats = cdr.Options{Format: cdr.OpenSIPS}
-	r = w.start()
+	r := w.start()
 	until(t, "refused", r.failed)
 	if err := r.stop(); err == nil || !strings.Contains(err.Error(), "is skipped") || !strings.Contains(err.Error(), "was applied as parked") {
 		t.Errorf("%v", err)

@@ -1,5 +1,10 @@
 // Package cdr decodes call detail records from the bytes of a topic.
 //
+// A [Decoder] reads records of every [Format] and makes canonical CDRs of them,
+// with the help of a [Mapping]; a [Splitter] cuts files into records. What each
+// format is read for, and how its traps are met, is in docs/formats.md; each trap is a
+// file of testdata/traps.
+//
 // A canonical CDR is one JSON object:
 //
 //	{"id":"9f1c...","source":"fs-par-1","account":"acme","user":"u-1042",
@@ -14,15 +19,22 @@
 //
 // What the package promises:
 //
-//   - A record is accepted whole or refused with a [Fault] that names the
-//     reason, the member and the byte.
-//   - The account is found wherever it stands in the record, so that a faulty
-//     record still reaches the shard of its account.
+//   - A record is accepted whole, skipped with a [Skip] that says why, or refused
+//     with a [Fault] that names the reason, the member and the byte.
+//   - What a record means follows from its bytes and headers, its append time and
+//     the configuration, and from nothing else.
+//   - The account of a canonical CDR is found wherever it stands in the record, so
+//     that a faulty record can still reach the shard of its account.
 //   - Member names are matched exactly, unlike encoding/json, which folds case;
-//     a known member that occurs twice is a fault, never a silent last one wins.
+//     a known member that occurs twice is a fault, never a silent last one wins. (In
+//     formats of others, only if the values differ.)
 //   - Bytes that are not UTF-8 and unpaired surrogates are faults, never
 //     replaced by U+FFFD: an id must not change while it is read.
 //   - Time and memory are bounded by the limits below, whatever the bytes are.
+//
+// A record goes: envelope -> plan (the format, and the mapping's version) -> fields
+// by slot (walk.go for JSON, line.go for CSV) -> rules to skip -> the format's own
+// reading -> rules for members -> the rules of canonical CDRs.
 //
 // It never keeps the bytes it is given, never logs, never looks at a clock, and
 // no message of a Fault holds an account, a user, a number or an id.

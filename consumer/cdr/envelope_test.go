@@ -95,6 +95,43 @@ func TestSourceOfARecord(t *testing.T) {
 	}
 }
 
+// The content-type and the source's mapping must agree, and a source be there.
+func TestFormatOfASource(t *testing.T) {
+	t.Parallel()
+	m, err := cdr.LoadMapping("m", []byte("sources: [{source: sbc, format: opensips, account: {value: a}, kind: {value: user_out}}]"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		configured        cdr.Format
+		media, from, want string
+	}{
+		{"", "", "sbc", ""},
+		{"", cdr.OpenSIPS.MediaType(), "", ""},
+		{cdr.OpenSIPS, "", "", ""},
+		{"", cdr.OpenSIPS.MediaType(), "sbc", ""},
+		{"", cdr.KamailioJSON.MediaType(), "sbc", "bad_format: the record's content-type says kamailio-json, the mapping says that its source writes opensips"},
+		{"", cdr.OpenSIPS.MediaType(), "pbx", "bad_format: the record's source is not in the mapping"},
+		{cdr.OpenSIPS, "", "pbx", "bad_format: the record's source is not in the mapping"},
+		{"", cdr.KamailioJSON.MediaType(), "", "bad_format: 0 sources of the mapping have the format kamailio-json"},
+		{"", "", "pbx", "missing_field: id"}, // canonical
+		{"", cdr.CanonicalJSON.MediaType(), "sbc", "missing_field: id"},
+	} {
+		var c rating.CDR
+		rec := cdr.Record{Value: []byte(opensips)}
+		if tt.media != "" {
+			rec.ContentType = []byte(tt.media)
+		}
+		if tt.from != "" {
+			rec.Source = []byte(tt.from)
+		}
+		err := cdr.NewDecoder(cdr.Options{Format: tt.configured, Mapping: m}).Decode(&rec, &c)
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%+v: %v", tt, err)
+		}
+	}
+}
+
 // Records without limits are refused, in every format, in little memory. It counts
 // what is allocated, so nothing runs beside it.
 func TestUnboundedRecords(t *testing.T) {

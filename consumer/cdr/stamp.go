@@ -121,17 +121,11 @@ func (s *stamp) local(zone *time.Location) time.Time {
 		return time.Duration(seconds) * time.Second
 	}
 	before, after := offsetAt(shown.Add(-24*time.Hour)), offsetAt(shown.Add(24*time.Hour))
-	early, late := shown.Add(-before), shown.Add(-after)
-	if before < after {
-		early, late = late, early
+	unchanged, changed := shown.Add(-before), shown.Add(-after)
+	if !shows(unchanged, zone, shown) && shows(changed, zone, shown) {
+		return changed
 	}
-	switch {
-	case shows(early, zone, shown):
-		return early
-	case shows(late, zone, shown):
-		return late
-	}
-	return shown.Add(-before)
+	return unchanged // where clocks were set back both show it, and this is the first
 }
 
 // shows reports whether clocks of a zone show, at t, what clocks in UTC show at

@@ -98,11 +98,10 @@ func (w *walker) document() bool {
 	return s.pos >= len(s.data) || s.unexpected("nothing after the record")
 }
 
+// object reads an object on the paths of the plan, so that these bound how deep it
+// is; what is not on them, the scanner does.
 func (w *walker) object(n *node, depth int) bool {
 	s := &w.scan
-	if depth > MaxDepth {
-		return s.tooDeep()
-	}
 	if s.open('}') {
 		return true
 	}
