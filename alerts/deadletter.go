@@ -24,6 +24,14 @@ const (
 	headerCut       = headerPrefix + "cut"
 )
 
+// Headers that a marker has beside the place of its dead letter.
+const (
+	headerMarker   = headerPrefix + "marker"
+	headerOperator = headerPrefix + "operator"
+	headerTime     = headerPrefix + "time"
+	headerText     = headerPrefix + "text"
+)
+
 // maxHeaderBytes bounds the value of a header of ours.
 const maxHeaderBytes = 1 << 10
 
