@@ -27,51 +27,64 @@ type judge struct {
 // judge fills v and returns the record's shard. v.Outcome is Parked, or empty:
 // then Redis decides.
 func (j *judge) judge(rec *kafka.Record, v *balance.Verdict) (shard int) {
+	if !decode(rec, v) {
+		return rec.Partition % j.store.Shards()
+	}
+	longest, dearest := j.store.Limits()
+	price(j.rater, Limits{Window: j.store.Window(), MaxDuration: longest, MaxCharge: dearest}, rec.AppendMillis, v)
+	return j.store.ShardOf(v.CDR.Account)
+}
+
+// decode fills v.CDR, or parks what is no CDR and returns false.
+func decode(rec *kafka.Record, v *balance.Verdict) bool {
 	if rec.Unreadable != nil {
 		park(v, rating.NotJSON, rec.Unreadable.Error())
-		return rec.Partition % j.store.Shards()
+		return false
 	}
-	if err := cdr.Canonical(rec.Value, &v.CDR); err != nil {
-		if f, ok := errors.AsType[*cdr.Fault](err); ok {
-			park(v, f.Reason, strings.TrimPrefix(f.Error(), string(f.Reason)+": "))
-		} else {
-			park(v, rating.NotJSON, err.Error())
-		}
-		return rec.Partition % j.store.Shards()
+	err := cdr.Canonical(rec.Value, &v.CDR)
+	if err == nil {
+		return true
 	}
-	shard = j.store.ShardOf(v.CDR.Account)
+	if f, ok := errors.AsType[*cdr.Fault](err); ok {
+		park(v, f.Reason, strings.TrimPrefix(f.Error(), string(f.Reason)+": "))
+	} else {
+		park(v, rating.NotJSON, err.Error())
+	}
+	return false
+}
+
+// price fills v.Charge, or parks what is not believed or has no price.
+func price(r rater, l Limits, appendMillis int64, v *balance.Verdict) {
 	c := &v.CDR
-	longest, dearest := j.store.Limits()
-	if limit := longest.Milliseconds(); c.DurationMillis > limit {
+	if limit := l.MaxDuration.Milliseconds(); c.DurationMillis > limit {
 		park(v, rating.BadDuration, fmt.Sprintf("duration_ms is %d: at most %d is believed", c.DurationMillis, limit))
-		return shard
+		return
 	}
 	if c.Answered() {
-		age := time.UnixMilli(rec.AppendMillis).Sub(c.AnsweredAt)
-		if age > j.store.Window() {
-			park(v, rating.TooOld, fmt.Sprintf("answered %s before it was appended: ids are remembered for %s", age.Round(time.Second), j.store.Window()))
-			return shard
+		age := time.UnixMilli(appendMillis).Sub(c.AnsweredAt)
+		if age > l.Window {
+			park(v, rating.TooOld, fmt.Sprintf("answered %s before it was appended: ids are remembered for %s", age.Round(time.Second), l.Window))
+			return
 		}
 		if age < -maxAhead {
 			park(v, rating.BadField, fmt.Sprintf("answered_at lies %s after the append time: at most %s is believed", (-age).Round(time.Second), maxAhead))
-			return shard
+			return
 		}
 	}
-	charge, err := j.rater.Price(c)
+	charge, err := r.Price(c)
 	if err != nil {
 		if f, ok := errors.AsType[*rating.Fault](err); ok {
 			park(v, f.Reason, f.Message)
 		} else {
 			park(v, rating.NoRate, err.Error())
 		}
-		return shard
+		return
 	}
-	if charge.Amount > dearest {
-		park(v, rating.OutOfBounds, fmt.Sprintf("the call would cost %s %s: at most %s is charged at once", charge.Amount, charge.Currency, dearest))
-		return shard
+	if charge.Amount > l.MaxCharge {
+		park(v, rating.OutOfBounds, fmt.Sprintf("the call would cost %s %s: at most %s is charged at once", charge.Amount, charge.Currency, l.MaxCharge))
+		return
 	}
 	v.Charge = charge
-	return shard
 }
 
 func park(v *balance.Verdict, reason rating.Reason, message string) {
