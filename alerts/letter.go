@@ -70,13 +70,17 @@ type Marker struct {
 	Text string // why; empty for a replay
 }
 
+// OwnHeader reports whether a header of this name is ours: a parked record that has
+// one loses it.
+func OwnHeader(name string) bool { return strings.HasPrefix(name, headerPrefix) }
+
 // ReadLetter reads a record of the dead-letter topic: one of the two results is
 // not nil. An error means that the record is neither, and names what is missing.
 func ReadLetter(r *kafka.Record) (*Letter, *Marker, error) {
 	own := map[string]string{}
 	headers := make([]kafka.Header, 0, len(r.Headers))
 	for _, h := range r.Headers {
-		if strings.HasPrefix(h.Key, headerPrefix) {
+		if OwnHeader(h.Key) {
 			own[h.Key] = string(h.Value)
 		} else {
 			headers = append(headers, h)

@@ -48,7 +48,7 @@ its trigger.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newRun(environ), newSandbox(environ), newVersion())
+	root.AddCommand(newRun(environ), newSandbox(environ), newDLQ(environ), newVersion())
 	return root
 }
 
@@ -149,7 +149,15 @@ is not safe for money.
 
 // isSetting reports whether any command has a setting of this name.
 func isSetting(name string) bool {
-	return new(runConfig).settings().byName[name] != nil || new(sandboxConfig).settings().byName[name] != nil
+	for _, s := range []*settings{
+		new(runConfig).settings(), new(sandboxConfig).settings(), new(dlqConfig).listSettings(), new(dlqConfig).showSettings(),
+		new(dlqConfig).replaySettings(), new(dlqConfig).dropSettings(),
+	} {
+		if s.byName[name] != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // loadDeck loads the decks in dir, or those of otherwise when dir is empty.
