@@ -33,10 +33,12 @@ func newMetrics(reg prometheus.Registerer) metrics {
 
 func (m *metrics) published(verdicts []balance.Verdict, entries []*balance.Entry) {
 	for i := range verdicts {
-		if v := &verdicts[i]; v.Outcome == balance.Parked {
+		switch v := &verdicts[i]; v.Outcome {
+		case balance.Parked:
 			m.deadLetters.inc(string(v.Reason))
-		} else {
+		case balance.Charged, balance.Free, balance.Duplicate:
 			m.rated.inc(string(v.Outcome))
+		case balance.Skipped:
 		}
 	}
 	for _, e := range entries {

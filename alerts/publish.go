@@ -48,8 +48,8 @@ func New(w writer, topics Topics, commandPartition func(account string) int, reg
 }
 
 // Publish writes what became of records (verdicts[i] belongs to records[i]: a
-// rated record, or a dead letter when it is parked), and every event and wish of
-// entries. It returns nil when all of it is acknowledged. After an error some of
+// rated record, a dead letter when it is parked, or nothing when it is skipped),
+// and every event and wish of entries. It returns nil when all of it is acknowledged. After an error some of
 // it may have been written, and publishing all of it again is right. Payment
 // requests are not published here: see RequestPayment.
 func (p *Publisher) Publish(ctx context.Context, records []kafka.Record, verdicts []balance.Verdict, entries []*balance.Entry) error {
@@ -122,6 +122,7 @@ func (b *batch) addRecord(r *kafka.Record, v *balance.Verdict) error {
 		b.add(kafka.Message{Topic: b.topics.Rated, Partition: kafka.AnyPartition, Key: key, Value: b.since(from)})
 	case balance.Parked:
 		b.add(deadLetter(b.topics, r, v))
+	case balance.Skipped:
 	default:
 		return fmt.Errorf("publish %s/%d at %d: outcome %q", r.Topic, r.Partition, r.Offset, v.Outcome)
 	}

@@ -191,3 +191,22 @@ func total(t *testing.T, reg prometheus.Gatherer) float64 {
 	}
 	return sum
 }
+
+// What is skipped leaves nothing, and does not hold up what is beside it.
+func TestSkippedLeavesNothing(t *testing.T) {
+	t.Parallel()
+	w := new(recorder)
+	p := alerts.New(w, topics(), partitionOf, nil)
+	records, verdicts := batch()
+	n := len(records)
+	records, verdicts = append(records, records[0]), append(verdicts, balance.Verdict{Outcome: balance.Skipped, Message: "second leg"})
+	if err := p.Publish(t.Context(), records, verdicts, nil); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.calls) != 1 || len(w.calls[0]) != n {
+		t.Errorf("%d calls, want one of %d messages", len(w.calls), n)
+	}
+	if err := p.Publish(t.Context(), records[n:], verdicts[n:], nil); err != nil || len(w.calls) != 1 {
+		t.Errorf("a batch of skipped records alone: %v, %d calls", err, len(w.calls))
+	}
+}

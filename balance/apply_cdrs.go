@@ -17,7 +17,7 @@ type Debit struct {
 	Account      string // "": free whatever the account (emergency, internal)
 	Amount       rating.Micros
 	Currency     string
-	Claims       bool  // its id is remembered; not so for a call that was never answered
+	Claims       bool  // its id is remembered; not so for a call that was never answered or lasted no time
 	Digest       int64 // CDRDigest
 	Slice        int64 // of the answer time
 }

@@ -20,6 +20,10 @@ const (
 	Free      Outcome = "free"
 	Duplicate Outcome = "duplicate"
 	Parked    Outcome = "parked"
+
+	// Skipped is what is no call of its own. It is decided before Redis, which
+	// sees a record that is free whatever its account; nothing is published of it.
+	Skipped Outcome = "skipped"
 )
 
 // A Verdict is all that is known about one CDR once its batch is applied.
@@ -28,7 +32,7 @@ type Verdict struct {
 	Charge  rating.Charge // of a duplicate: what it would have cost
 	Outcome Outcome
 	Reason  rating.Reason // when parked
-	Message string        // when parked: for people
+	Message string        // when parked or skipped: for people
 }
 
 // An Entry is what one apply call decided: the reply of the script and, until it

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/consumer/cdr"
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/rating"
 )
@@ -48,6 +49,7 @@ type Config struct {
 	CDRTopic     string
 	CommandTopic string
 	Store        *balance.Store
+	Decoder      *cdr.Decoder
 	Rater        rater
 	Publisher    publisher
 	Commander    commander

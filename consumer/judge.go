@@ -20,14 +20,15 @@ const maxAhead = 24 * time.Hour
 // pure: the answer follows from the record's bytes, its append time and the
 // configuration, never from a clock or a balance (design rule 7).
 type judge struct {
-	rater rater
-	store *balance.Store // for its arithmetic and its limits
+	decoder *cdr.Decoder
+	rater   rater
+	store   *balance.Store // for its arithmetic and its limits
 }
 
-// judge fills v and returns the record's shard. v.Outcome is Parked, or empty:
-// then Redis decides.
+// judge fills v and returns the record's shard. v.Outcome is Parked or Skipped, or
+// empty: then Redis decides.
 func (j *judge) judge(rec *kafka.Record, v *balance.Verdict) (shard int) {
-	if !decode(rec, v) {
+	if !decode(j.decoder, rec, v) {
 		return rec.Partition % j.store.Shards()
 	}
 	longest, dearest := j.store.Limits()
@@ -35,18 +36,30 @@ func (j *judge) judge(rec *kafka.Record, v *balance.Verdict) (shard int) {
 	return j.store.ShardOf(v.CDR.Account)
 }
 
-// decode fills v.CDR, or parks what is no CDR and returns false.
-func decode(rec *kafka.Record, v *balance.Verdict) bool {
+// decode fills v.CDR. It returns false when the record is no CDR, and then v says
+// what becomes of it.
+func decode(d *cdr.Decoder, rec *kafka.Record, v *balance.Verdict) bool {
 	if rec.Unreadable != nil {
 		park(v, rating.NotJSON, rec.Unreadable.Error())
 		return false
 	}
-	err := cdr.Canonical(rec.Value, &v.CDR)
+	in := cdr.Record{Value: rec.Value, AppendMillis: rec.AppendMillis}
+	for i := range rec.Headers {
+		switch h := &rec.Headers[i]; {
+		case strings.EqualFold(h.Key, headerContentType):
+			in.ContentType = h.Value
+		case h.Key == headerSource, h.Key == headerEventSource && in.Source == nil:
+			in.Source = h.Value
+		}
+	}
+	err := d.Decode(&in, &v.CDR)
 	if err == nil {
 		return true
 	}
-	if f, ok := errors.AsType[*cdr.Fault](err); ok {
-		park(v, f.Reason, strings.TrimPrefix(f.Error(), string(f.Reason)+": "))
+	if skip, ok := errors.AsType[*cdr.Skip](err); ok {
+		v.Outcome, v.Message = balance.Skipped, skip.Why
+	} else if f, ok := errors.AsType[*cdr.Fault](err); ok {
+		park(v, f.Reason, f.Text())
 	} else {
 		park(v, rating.NotJSON, err.Error())
 	}
@@ -87,11 +100,20 @@ func price(r rater, l Limits, appendMillis int64, v *balance.Verdict) {
 	v.Charge = charge
 }
 
+// Headers that say how a record is to be read: its media type, and its source by
+// a header of ours, which wins, or as a CloudEvent in binary mode has it.
+const (
+	headerContentType = "content-type"
+	headerSource      = "cdr-source"
+	headerEventSource = "ce_source"
+)
+
 func park(v *balance.Verdict, reason rating.Reason, message string) {
 	v.Outcome, v.Reason, v.Message = balance.Parked, reason, message
 }
 
-// debit is what the shard is asked to do with a record that was not parked.
+// debit is what the shard is asked to do with a record that was not parked. One
+// that is skipped names no account, costs nothing and claims no id.
 func (j *judge) debit(rec *kafka.Record, v *balance.Verdict) balance.Debit {
 	c := &v.CDR
 	d := balance.Debit{
@@ -101,7 +123,10 @@ func (j *judge) debit(rec *kafka.Record, v *balance.Verdict) balance.Debit {
 	if c.Kind.AlwaysFree() {
 		d.Account = "" // free whatever the account
 	}
-	if c.Answered() { // a call that was never answered costs nothing, however often it is told
+	// A call that was never answered, or was answered and lasted no time, costs
+	// nothing however often it is told. Asterisk writes such a record of one id and
+	// answer time before that of the call itself, which must not be taken for a repeat.
+	if c.Answered() && c.DurationMillis > 0 {
 		d.Claims = true
 		d.Digest = balance.CDRDigest(c)
 		d.Slice = j.store.Slice(c.AnsweredAt)
@@ -114,9 +139,13 @@ func decided(rec *kafka.Record, v *balance.Verdict, e *balance.Entry) error {
 	outcome, reason := e.Of(rec.Offset, v.Charge.Amount)
 	if v.Outcome == balance.Parked {
 		if outcome != balance.Parked {
-			return fmt.Errorf("%s/%d offset %d: is %s (%s) now but was applied as %s: "+
-				"the configuration of the past was changed; restore the decks and limits that were in force",
-				rec.Topic, rec.Partition, rec.Offset, v.Reason, v.Message, outcome)
+			return changedPast(rec, v, outcome)
+		}
+		return nil
+	}
+	if v.Outcome == balance.Skipped {
+		if outcome != balance.Free {
+			return changedPast(rec, v, outcome)
 		}
 		return nil
 	}
@@ -130,4 +159,15 @@ func decided(rec *kafka.Record, v *balance.Verdict, e *balance.Entry) error {
 		v.Message = "parked when it was applied"
 	}
 	return nil
+}
+
+// changedPast says that a record has become something else since it was applied.
+func changedPast(rec *kafka.Record, v *balance.Verdict, applied balance.Outcome) error {
+	now := string(v.Outcome)
+	if v.Outcome == balance.Parked {
+		now = string(v.Reason)
+	}
+	return fmt.Errorf("%s/%d offset %d: is %s (%s) now but was applied as %s: "+
+		"the configuration of the past was changed; restore the decks, mappings and limits that were in force",
+		rec.Topic, rec.Partition, rec.Offset, now, v.Message, applied)
 }

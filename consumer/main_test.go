@@ -17,6 +17,7 @@ import (
 	"github.com/creditstream/creditstream/alerts"
 	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/consumer"
+	"github.com/creditstream/creditstream/consumer/cdr"
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/internal/sandbox/broker"
 	"github.com/creditstream/creditstream/internal/sandbox/redisserver"
@@ -89,6 +90,7 @@ type world struct {
 	gate     *gate
 	sent     int
 	confirm  time.Duration
+	formats  cdr.Options
 }
 
 func newWorld(tb testing.TB) *world {
@@ -170,7 +172,7 @@ func (w *world) start() *running {
 	}
 	r.Consumer = consumer.New(consumer.Config{
 		Client: w.client, Group: kafka.GroupConfig{ID: "g", SessionTimeout: 6 * time.Second, JoinBackoff: 50 * time.Millisecond},
-		CDRTopic: "cdrs", CommandTopic: topics.Commands, Store: w.store, Rater: flat{}, Publisher: w.gate, Commander: w.commands,
+		CDRTopic: "cdrs", CommandTopic: topics.Commands, Store: w.store, Decoder: cdr.NewDecoder(w.formats), Rater: flat{}, Publisher: w.gate, Commander: w.commands,
 		Logger: logger, Registerer: r.registry, Now: time.Now, Confirm: w.confirm,
 		FetchWait: 50 * time.Millisecond, Patience: 300 * time.Millisecond, StopGrace: time.Second,
 	})

@@ -70,7 +70,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		forgotten:    counter("id_slices_forgotten_total", "Slices of remembered CDR ids that were dropped.").WithLabelValues(),
 	}
 	m.confirmations = counter("confirmations_total", "Rounds in which every shard confirmed its marks.").WithLabelValues()
-	for _, o := range []balance.Outcome{balance.Charged, balance.Free, balance.Duplicate, balance.Parked} {
+	for _, o := range []balance.Outcome{balance.Charged, balance.Free, balance.Duplicate, balance.Parked, balance.Skipped} {
 		m.records.WithLabelValues(string(o))
 	}
 	for _, r := range rating.Reasons() {
@@ -119,7 +119,7 @@ func (m *metrics) observePublished(records []kafka.Record, verdicts []balance.Ve
 			m.parked.WithLabelValues(string(v.Reason)).Inc()
 		case balance.Charged:
 			m.charges.WithLabelValues(string(v.CDR.Kind), v.Charge.Currency).Add(float64(v.Charge.Amount) / 1e6)
-		case balance.Free, balance.Duplicate:
+		case balance.Free, balance.Duplicate, balance.Skipped:
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/consumer/cdr"
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/rating"
 )
@@ -16,18 +17,19 @@ type Limits struct {
 }
 
 // Decode reads a record as a processor does. ok is false when it is no CDR: then
-// the verdict is Parked with the reason, and holds as much of the CDR as was read.
-func Decode(rec *kafka.Record) (v balance.Verdict, ok bool) {
-	ok = decode(rec, &v)
+// the verdict is Skipped, or Parked with the reason, and holds as much of the CDR as
+// was read.
+func Decode(d *cdr.Decoder, rec *kafka.Record) (v balance.Verdict, ok bool) {
+	ok = decode(d, rec, &v)
 	return v, ok
 }
 
-// Preview says what a processor with these decks and limits makes of a record,
-// before a balance is looked at: the verdict is Parked with its reason, or Charged
-// or Free with the charge. That the account is not known or has another currency,
+// Preview says what a processor with this decoder, these decks and limits makes of a
+// record, before a balance is looked at: the verdict is Skipped, Parked with its
+// reason, or Charged or Free with the charge. That the account is not known or has another currency,
 // and that the id was seen before, is known to Redis alone.
-func Preview(r rater, l Limits, rec *kafka.Record) balance.Verdict {
-	v, ok := Decode(rec)
+func Preview(d *cdr.Decoder, r rater, l Limits, rec *kafka.Record) balance.Verdict {
+	v, ok := Decode(d, rec)
 	if !ok {
 		return v
 	}

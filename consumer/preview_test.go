@@ -7,6 +7,7 @@ import (
 
 	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/consumer"
+	"github.com/creditstream/creditstream/consumer/cdr"
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/rating"
 )
@@ -35,7 +36,7 @@ func TestPreview(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			rec := &kafka.Record{AppendMillis: at.Add(tt.later).UnixMilli(), Value: []byte(strings.Replace(call, tt.old, tt.new, 1))}
-			v := consumer.Preview(flat{}, limits, rec)
+			v := consumer.Preview(cdr.NewDecoder(cdr.Options{}), flat{}, limits, rec)
 			if v.Outcome != tt.outcome || v.Reason != tt.reason || v.CDR.Account != "acme" || (v.Message == "") != (tt.reason == "") {
 				t.Errorf("%+v, want %s %s", v, tt.outcome, tt.reason)
 			}

@@ -60,7 +60,7 @@ func over(ctx context.Context) bool { return ctx.Err() != nil }
 func newWorker(c *Consumer, src balance.Source) *worker {
 	w := &worker{
 		consumer: c, source: src, commands: src.Topic == c.cfg.CommandTopic, laneOf: map[int]int{},
-		judge: &judge{rater: c.cfg.Rater, store: c.cfg.Store},
+		judge: &judge{decoder: c.cfg.Decoder, rater: c.cfg.Rater, store: c.cfg.Store},
 	}
 	for sh := range c.cfg.Store.Shards() {
 		if !w.commands || c.cfg.Store.CommandPartition(sh) == src.Partition {

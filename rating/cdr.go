@@ -92,6 +92,13 @@ const (
 	CurrencyMismatch Reason = "currency_mismatch"
 	OutOfBounds      Reason = "out_of_bounds"
 	BadCommand       Reason = "bad_command" // a record of credit-commands that is no command
+
+	// Of records in a format other than the canonical one.
+	NotCSV        Reason = "not_csv"
+	BadFormat     Reason = "bad_format"     // in a format, or of a source, that is not configured
+	SeveralCalls  Reason = "several_calls"  // a page or a file where one call is expected
+	PartialRecord Reason = "partial_record" // of a call that had not ended
+	NoZone        Reason = "no_zone"        // a time without zone, of a source without one
 )
 
 // Reasons returns every reason to park a record.
@@ -99,5 +106,6 @@ func Reasons() []Reason {
 	return []Reason{
 		NotJSON, MissingField, BadField, UnknownAccount, UnknownKind, BadNumber, NoRate,
 		BadDuration, TooOld, CurrencyMismatch, OutOfBounds, BadCommand,
+		NotCSV, BadFormat, SeveralCalls, PartialRecord, NoZone,
 	}
 }

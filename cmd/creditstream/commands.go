@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -48,7 +49,7 @@ its trigger.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newRun(environ), newSandbox(environ), newDLQ(environ), newVersion())
+	root.AddCommand(newRun(environ), newSandbox(environ), newCDR(environ), newDLQ(environ), newVersion())
 	return root
 }
 
@@ -96,9 +97,11 @@ func newRun(environ func() []string) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		problems := s.resolve(cmd.Flags(), environ, isSetting)
 		loaded, more := loadDeck(s, c.deck, nil)
-		if err := problemsError(append(append(problems, c.check(s)...), more...)); err != nil {
+		formats, wrong := c.load(s)
+		if err := problemsError(slices.Concat(problems, c.check(s), more, wrong)); err != nil {
 			return err
 		}
+		c.Formats = formats
 		return runProcessor(cmd.Context(), &c, loaded, c.logger(cmd.ErrOrStderr()))
 	}
 	return cmd
@@ -139,9 +142,11 @@ is not safe for money.
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		problems := s.resolve(cmd.Flags(), environ, isSetting)
 		loaded, more := loadDeck(s, c.deck, decks.Sample())
-		if err := problemsError(append(append(problems, c.check(s)...), more...)); err != nil {
+		formats, wrong := c.load(s)
+		if err := problemsError(slices.Concat(problems, c.check(s), more, wrong)); err != nil {
 			return err
 		}
+		c.Formats = formats
 		return runSandbox(cmd.Context(), &c, loaded, cmd.OutOrStdout(), c.logger(cmd.ErrOrStderr()))
 	}
 	return cmd
@@ -151,7 +156,7 @@ is not safe for money.
 func isSetting(name string) bool {
 	for _, s := range []*settings{
 		new(runConfig).settings(), new(sandboxConfig).settings(), new(dlqConfig).listSettings(), new(dlqConfig).showSettings(),
-		new(dlqConfig).replaySettings(), new(dlqConfig).dropSettings(),
+		new(dlqConfig).replaySettings(), new(dlqConfig).dropSettings(), new(checkConfig).settings(),
 	} {
 		if s.byName[name] != nil {
 			return true

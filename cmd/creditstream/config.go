@@ -41,6 +41,7 @@ func (c *logConfig) logger(w io.Writer) *slog.Logger {
 type runConfig struct {
 	processorConfig
 	logConfig
+	formatConfig
 
 	deck string
 }
@@ -53,6 +54,7 @@ func (c *runConfig) settings() *settings {
 	s.add("redis", "", addresses(&c.Redis), "Redis; several addresses are nodes of one cluster")
 	s.add("redis-db", "0", whole(&c.RedisDB, 0, 1<<20), "database of a Redis that is no cluster")
 	s.add("deck", "", directory(&c.deck), "directory of the rate deck, or of several, one in each directory")
+	c.formatConfig.settings(s)
 	s.add("http", "127.0.0.1:8080", loopbackAddress(&c.HTTP), "address of the API, health and metrics; loopback only")
 	c.logConfig.settings(s, "info")
 	c.topicSettings(s)
@@ -164,6 +166,7 @@ func (c *sandboxConfig) settings() *settings {
 		"accounts whose payments the simulated payment service declines: expired_card")
 	s.add("redis", "", addresses(&c.Redis), "a Redis to use; default: a redis-server is started")
 	s.add("deck", "", directory(&c.deck), "directory of the rate deck; default: a sample with invented prices")
+	c.formatConfig.settings(s)
 	c.logConfig.settings(s, "warn")
 	c.shapeSettings(s)
 	return s

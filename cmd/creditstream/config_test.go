@@ -241,6 +241,7 @@ func TestHelp(t *testing.T) {
 		"help.golden": {"--help"}, "help_run.golden": {"run", "--help"}, "help_sandbox.golden": {"help", "sandbox"},
 		"help_version.golden": {"version", "-h"}, "help_dlq.golden": {"dlq", "--help"}, "help_dlq_list.golden": {"dlq", "list", "--help"},
 		"help_dlq_show.golden": {"dlq", "show", "--help"}, "help_dlq_replay.golden": {"dlq", "replay", "--help"}, "help_dlq_drop.golden": {"dlq", "drop", "--help"},
+		"help_cdr.golden": {"cdr"}, "help_cdr_check.golden": {"cdr", "check", "--help"},
 	} {
 		out, errs, err := execute(t, args...)
 		if err != nil || errs != "" {
@@ -260,6 +261,7 @@ func TestUsageErrors(t *testing.T) {
 		want string
 	}{
 		{[]string{"sandbx"}, `unknown command "sandbx": did you mean sandbox?: see creditstream --help`},
+		{[]string{"cdr", "chck"}, `unknown command "chck": did you mean check?: see creditstream --help`},
 		{[]string{"serve"}, `unknown command "serve": see creditstream --help`},
 		{[]string{"--verbose"}, "unknown flag: --verbose: see creditstream --help"},
 		{[]string{"run", "--broker=x"}, "unknown flag: --broker: see creditstream run --help"},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/creditstream/creditstream/alerts"
 	"github.com/creditstream/creditstream/consumer"
+	"github.com/creditstream/creditstream/consumer/cdr"
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/internal/letters"
 	"github.com/creditstream/creditstream/rating"
@@ -37,7 +38,7 @@ type dlqConfig struct {
 // adds its own.
 func (c *dlqConfig) dlqSettings() *settings {
 	s := newSettings()
-	s.borrow(c.settings(), "brokers", "topic-dead-letters")
+	s.borrow(c.settings(), "brokers", "topic-dead-letters", "format", "zone", "mapping")
 	c.logConfig.settings(s, "warn")
 	return s
 }
@@ -110,12 +111,12 @@ func (c *dlqConfig) actor() (string, error) {
 }
 
 // box connects to the dead-letter topic. The caller closes the client.
-func (c *dlqConfig) box(log *slog.Logger) (*letters.Box, error) {
+func (c *dlqConfig) box(formats cdr.Options, log *slog.Logger) (*letters.Box, error) {
 	client, err := kafka.New(kafka.Config{Brokers: c.Brokers, ClientID: "creditstream-dlq", Logger: log})
 	if err != nil {
 		return nil, err
 	}
-	return &letters.Box{Client: client, Topic: c.Topics.DeadLetters, Now: time.Now}, nil
+	return &letters.Box{Client: client, Topic: c.Topics.DeadLetters, Decoder: cdr.NewDecoder(formats), Now: time.Now}, nil
 }
 
 // A dlqCommand is one command of `creditstream dlq`.
@@ -135,13 +136,15 @@ func (d *dlqCommand) build(c *dlqConfig, environ func() []string) *cobra.Command
 	d.settings.flags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		problems := append(d.settings.resolve(cmd.Flags(), environ, isSetting), d.settings.required("brokers")...)
+		formats, wrong := c.load(d.settings)
+		problems = append(problems, wrong...)
 		if d.check != nil {
 			problems = append(problems, d.check()...)
 		}
 		if err := problemsError(problems); err != nil {
 			return err
 		}
-		box, err := c.box(c.logger(cmd.ErrOrStderr()))
+		box, err := c.box(formats, c.logger(cmd.ErrOrStderr()))
 		if err != nil {
 			return err
 		}

@@ -339,6 +339,9 @@ func (p *replayed) print(r letters.Result) {
 	case v.Outcome == balance.Parked:
 		p.kinds["parked again as "+string(v.Reason)]++
 		verb += fmt.Sprintf(": would be parked again as %s: %s", v.Reason, safe(v.Message))
+	case v.Outcome == balance.Skipped:
+		p.kinds["skipped"]++
+		verb += ": would be skipped: " + safe(v.Message)
 	case v.Outcome == balance.Free:
 		p.kinds["free"]++
 		verb += ": would be free"

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // a static binary may run where there is no time zone database
 )
 
 // version is set when the binary is built: -ldflags "-X main.version=...".

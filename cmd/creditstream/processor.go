@@ -18,12 +18,13 @@ import (
 	"github.com/creditstream/creditstream/alerts"
 	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/consumer"
+	"github.com/creditstream/creditstream/consumer/cdr"
 	"github.com/creditstream/creditstream/internal/httpapi"
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/rating"
 )
 
-// processorConfig is all that a processor needs to know; every field has a flag.
+// processorConfig is all that a processor needs to know; every field has a flag, or is loaded from what a flag names.
 type processorConfig struct {
 	HTTP    string
 	Brokers []string
@@ -43,6 +44,7 @@ type processorConfig struct {
 	ExpiryGrace time.Duration
 	MaxDuration time.Duration
 	MaxCharge   rating.Micros
+	Formats     cdr.Options
 
 	SessionTimeout time.Duration
 	FetchBytes     int
@@ -160,7 +162,7 @@ func (p *processor) stream(ctx context.Context) error {
 		},
 		CDRTopic: p.cfg.Topics.CDRs, CommandTopic: p.cfg.Topics.Commands, Store: p.store, Rater: p.decks,
 		Publisher: publisher, Commander: commands, Logger: p.log, Registerer: p.registry, Now: p.now,
-		FetchBytes: p.cfg.FetchBytes,
+		FetchBytes: p.cfg.FetchBytes, Decoder: cdr.NewDecoder(p.cfg.Formats),
 	})
 	p.mu.Lock()
 	p.consumer, p.commands, p.startup = stream, commands, nil

@@ -32,8 +32,13 @@ type settings struct {
 	file   string
 }
 
+// bareSettings returns settings that no file gives.
+func bareSettings() *settings {
+	return &settings{byName: map[string]*setting{}, origin: map[string]string{}, wrong: map[string]bool{}}
+}
+
 func newSettings() *settings {
-	s := &settings{byName: map[string]*setting{}, origin: map[string]string{}, wrong: map[string]bool{}}
+	s := bareSettings()
 	s.add("config", "", value{kind: "file", set: func(text string) error { s.file = text; return nil }},
 		"YAML file with settings: its keys are the names of the flags")
 	return s

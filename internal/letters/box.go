@@ -9,6 +9,7 @@ import (
 
 	"github.com/creditstream/creditstream/alerts"
 	"github.com/creditstream/creditstream/consumer"
+	"github.com/creditstream/creditstream/consumer/cdr"
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/rating"
 )
@@ -25,9 +26,10 @@ var (
 
 // A Box is the dead-letter topic of a cluster.
 type Box struct {
-	Client *kafka.Client
-	Topic  string
-	Now    func() time.Time
+	Client  *kafka.Client
+	Topic   string
+	Decoder *cdr.Decoder // as the processors have it
+	Now     func() time.Time
 }
 
 // An Entry is one dead letter, without its bytes.
@@ -62,7 +64,7 @@ func (b *Box) Index(ctx context.Context, f *Filter) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := indexing{filter: f, at: map[alerts.LetterID]int{}, markers: map[alerts.LetterID]*alerts.Marker{}}
+	r := indexing{decoder: b.Decoder, filter: f, at: map[alerts.LetterID]int{}, markers: map[alerts.LetterID]*alerts.Marker{}}
 	for p := range partitions {
 		for rec, err := range b.Client.Scan(ctx, b.Topic, p, 0) {
 			if err == nil {
@@ -101,6 +103,7 @@ func (b *Box) partitions(ctx context.Context) (int, error) {
 
 // indexing is the state of one Index.
 type indexing struct {
+	decoder *cdr.Decoder
 	filter  *Filter
 	index   Index
 	at      map[alerts.LetterID]int            // of those in the index
@@ -122,7 +125,7 @@ func (r *indexing) take(rec *kafka.Record) error {
 	if _, again := r.at[l.ID]; again {
 		return nil
 	}
-	e := entry(l)
+	e := r.entry(l)
 	e.place = place{rec.Partition, rec.Offset}
 	if !r.filter.picks(&e) {
 		return nil
@@ -135,8 +138,8 @@ func (r *indexing) take(rec *kafka.Record) error {
 	return nil
 }
 
-func entry(l *alerts.Letter) Entry {
-	v, _ := consumer.Decode(original(l)) // whatever could be read
+func (r *indexing) entry(l *alerts.Letter) Entry {
+	v, _ := consumer.Decode(r.decoder, original(l)) // whatever could be read
 	return Entry{
 		ID: l.ID, Reason: l.Reason, Message: l.Message, Appended: l.Appended,
 		Account: v.CDR.Account, Source: v.CDR.Source, Bytes: len(l.Value), Cut: l.Cut != "",

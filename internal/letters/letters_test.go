@@ -13,6 +13,7 @@ import (
 	"github.com/creditstream/creditstream/alerts"
 	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/consumer"
+	"github.com/creditstream/creditstream/consumer/cdr"
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/internal/letters"
 	"github.com/creditstream/creditstream/internal/sandbox/broker"
@@ -42,7 +43,7 @@ func newDesk(t *testing.T) *desk {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.client.Close)
-	d.box = &letters.Box{Client: d.client, Topic: "cdrs.dlq", Now: func() time.Time { return d.now }}
+	d.box = &letters.Box{Client: d.client, Topic: "cdrs.dlq", Decoder: cdr.NewDecoder(cdr.Options{}), Now: func() time.Time { return d.now }}
 	if err := d.client.EnsureTopics(t.Context(), []kafka.TopicSpec{
 		{Name: "cdrs", Partitions: partitions, Replication: 1, Configs: map[string]string{"max.message.bytes": "100000"}},
 		{Name: "cdrs.dlq", Partitions: partitions, Replication: 1},
@@ -52,7 +53,7 @@ func newDesk(t *testing.T) *desk {
 	return d
 }
 
-func cdr(id, account, more string) string {
+func call(id, account, more string) string {
 	return fmt.Sprintf(`{"id":%q,"source":"s1","account":%q,"kind":"user_out","callee":"+33142685300","answered_at":"2026-11-22T06:00:00Z","duration_ms":60000%s}`, id, account, more)
 }
 
@@ -129,7 +130,7 @@ func (d *desk) cdrs(partition int) (all []kafka.Record) {
 func TestARepeatedDeadLetterIsCountedOnce(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
-	a := d.produced(0, "k", cdr("1", "acme", ""))
+	a := d.produced(0, "k", call("1", "acme", ""))
 	b := d.produced(1, "", "garbage")
 	b.Key = nil
 	for range 3 { // a take-over publishes again
@@ -137,7 +138,7 @@ func TestARepeatedDeadLetterIsCountedOnce(t *testing.T) {
 		d.parked(b, rating.NotJSON)
 	}
 	d.now = d.now.Add(90 * time.Minute)
-	d.parked(d.produced(0, "k", cdr("2", "globex", "")), rating.NoRate)
+	d.parked(d.produced(0, "k", call("2", "globex", "")), rating.NoRate)
 	x := d.index(letters.Filter{})
 	s := x.Sum()
 	if len(x.Entries) != 3 || s.Open != 3 || s.ByReason[rating.NoRate].Open != 2 || s.BySource["s1"].Open != 2 || s.BySource[""].Open != 1 {
@@ -157,12 +158,12 @@ func TestARepeatedDeadLetterIsCountedOnce(t *testing.T) {
 func TestFilters(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
-	d.parked(d.produced(0, "", cdr("1", "acme", "")), rating.NoRate)
+	d.parked(d.produced(0, "", call("1", "acme", "")), rating.NoRate)
 	d.now = d.now.Add(time.Hour)
 	second := d.now
-	d.parked(d.produced(0, "", cdr("2", "acme", `,"user":7`)), rating.BadField) // what could be read counts
+	d.parked(d.produced(0, "", call("2", "acme", `,"user":7`)), rating.BadField) // what could be read counts
 	d.now = d.now.Add(time.Hour)
-	d.parked(d.produced(1, "", cdr("3", "globex", "")), rating.NoRate)
+	d.parked(d.produced(1, "", call("3", "globex", "")), rating.NoRate)
 	for name, tt := range map[string]struct {
 		filter letters.Filter
 		want   []string
@@ -191,7 +192,7 @@ func TestFilters(t *testing.T) {
 func TestWhatIsOpen(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
-	a, b := d.produced(0, "k", cdr("1", "acme", "")), d.produced(0, "k", cdr("2", "acme", ""))
+	a, b := d.produced(0, "k", call("1", "acme", "")), d.produced(0, "k", call("2", "acme", ""))
 	d.parked(a, rating.NoRate)
 	d.parked(b, rating.NoRate)
 	x := d.index(letters.Filter{})
@@ -258,9 +259,9 @@ func TestReplaySaysWhatWouldHappen(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, value := range []string{
-		cdr("1", "acme", ""),
-		strings.Replace(cdr("2", "acme", ""), "+33142685300", "+999", 1),
-		strings.Replace(cdr("3", "acme", ""), "user_out", "internal", 1),
+		call("1", "acme", ""),
+		strings.Replace(call("2", "acme", ""), "+33142685300", "+999", 1),
+		strings.Replace(call("3", "acme", ""), "user_out", "internal", 1),
 		"{",
 	} {
 		d.parked(d.produced(0, "", value), rating.NoRate)
@@ -293,7 +294,7 @@ func TestReplayOfACutRecord(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	d.topics.DeadLetterBytes = 1000
-	value := cdr("1", "acme", `,"note":"`+strings.Repeat("x", 5000)+`"`)
+	value := call("1", "acme", `,"note":"`+strings.Repeat("x", 5000)+`"`)
 	whole := d.produced(0, "k", value, kafka.Header{Key: "h", Value: []byte("v")}, kafka.Header{Key: "cs-x", Value: []byte("y")})
 	d.parked(whole, rating.NoRate)
 	other := whole

@@ -149,7 +149,7 @@ func (r *Replay) parcel(ctx context.Context, e *Entry, rec *kafka.Record) *parce
 	if r.Decks != nil {
 		now := original(l)
 		now.AppendMillis = r.Box.Now().UnixMilli()
-		v := consumer.Preview(r.Decks, r.Limits, now)
+		v := consumer.Preview(r.Box.Decoder, r.Decks, r.Limits, now)
 		p.Verdict = &v
 	}
 	return p

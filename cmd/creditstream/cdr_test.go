@@ -1,0 +1,106 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// write makes a file of a test's own.
+func write(t *testing.T, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const (
+	answered = `"acme","1042","00442070000002","ctx","clid","ch","dch","Dial","x","2026-11-02 10:15:00","2026-11-02 10:15:04","2026-11-02 10:16:04",64,60,"ANSWERED","DOCUMENTATION","1.1",""`
+	failed   = `"acme","1042","00442070000002","ctx","clid","ch","dch","Dial","x","2026-11-02 10:15:00",,"2026-11-02 10:16:04",64,0,"BUSY","DOCUMENTATION","1.2",""`
+)
+
+func TestCDRCheck(t *testing.T) {
+	t.Parallel()
+	lines := write(t, "Master.csv", answered+"\r\n\r\n"+failed+"\r\n")
+	page := write(t, "page.json", `{"value":[{"id":"a","duration":0,"callType":"user_in"}],"x":1} {"id":"b","duration":1}`)
+	legs := write(t, "legs.json", `{"method":"E_ACC_MISSED_EVENT"}`)
+	mapping := write(t, "mapping.yaml", "sources:\n- {source: pbx, format: asterisk-csv, zone: UTC, kind: {value: user_out}}\n- {source: pbx2, format: asterisk-csv, zone: Asia/Tokyo}\n")
+	for name, tt := range map[string]struct {
+		args []string
+		want string
+	}{
+		"what the record says": {
+			[]string{"--format", "asterisk-csv", "--zone", "Europe/Paris", lines},
+			`{"id":"1.1","account":"acme","caller":"1042","callee":"00442070000002","answered_at":"2026-11-02T09:15:04Z","duration_ms":60000}
+{"id":"1.2","account":"acme","caller":"1042","callee":"00442070000002","duration_ms":0}
+`,
+		},
+		"no zone": {
+			[]string{"--format", "asterisk-csv", lines},
+			`{"error":{"code":"no_zone","message":"` + lines + `:1: answer at byte 89: has no time zone; expected the source's zone in the mapping (zone: Europe/Paris) or with --zone"}}
+{"id":"1.2","account":"acme","caller":"1042","callee":"00442070000002","duration_ms":0}
+`,
+		},
+		"several files": {
+			[]string{"--format", "graph-pstn", page, page},
+			strings.Repeat(`{"id":"a","kind":"user_in","duration_ms":0}
+{"error":{"code":"missing_field","message":"`+page+`:1: startDateTime is absent from a call that lasted; expected when it began"}}
+`, 2),
+		},
+		"a skip": {
+			[]string{"--format", "opensips", legs},
+			`{"skip":"E_ACC_MISSED_EVENT: a call that nobody answered"}
+`,
+		},
+		"as the stream does": {
+			[]string{"--format", "asterisk-csv", "--mapping", mapping, "--source", "pbx", lines},
+			`{"id":"1.1","source":"pbx","account":"acme","kind":"user_out","caller":"1042","callee":"00442070000002","answered_at":"2026-11-02T10:15:04Z","duration_ms":60000}
+{"id":"1.2","source":"pbx","account":"acme","kind":"user_out","caller":"1042","callee":"00442070000002","duration_ms":0}
+`,
+		},
+		"a source too many": {
+			[]string{"--format", "asterisk-csv", "--mapping", mapping, lines},
+			strings.ReplaceAll(`{"error":{"code":"bad_format","message":"`+lines+`:N: 2 sources of the mapping have the format asterisk-csv; expected one, or a header cdr-source that says which"}}
+`, ":N:", ":1:") + strings.ReplaceAll(`{"error":{"code":"bad_format","message":"`+lines+`:N: 2 sources of the mapping have the format asterisk-csv; expected one, or a header cdr-source that says which"}}
+`, ":N:", ":3:"),
+		},
+	} {
+		out, errs, err := execute(t, append([]string{"cdr", "check"}, tt.args...)...)
+		if err != nil || errs != "" || out != tt.want {
+			t.Errorf("%s: %v %s\ngot  %s\nwant %s", name, err, errs, out, tt.want)
+		}
+	}
+}
+
+func TestCDRCheckRefuses(t *testing.T) {
+	t.Parallel()
+	bad := write(t, "mapping.yaml", "sources:\n- {source: pbx, format: asterisk, zone: Paris}\n")
+	for name, tt := range map[string]struct {
+		args []string
+		want []string
+	}{
+		"no such file":   {[]string{filepath.Join(t.TempDir(), "none")}, []string{"no such file"}},
+		"a directory":    {[]string{t.TempDir()}, []string{"read "}},
+		"no such format": {[]string{"--format", "csv"}, []string{`"csv" is not known: expected one of canonical, graph-pstn`}},
+		"mapping":        {[]string{"--mapping", bad, "--zone", "Local"}, []string{`"Local" is no time zone`}},
+		"all at once": {
+			[]string{"--mapping", bad, "--format", "x"},
+			[]string{"2 problems", `"x" is not known`, bad + `:2:25: format: want one of graph-pstn`, bad + `:2:41: zone: want a time zone`},
+		},
+		"no such mapping": {[]string{"--mapping", bad + "x"}, []string{"cannot be read: no such file"}},
+	} {
+		out, _, err := execute(t, append([]string{"cdr", "check"}, tt.args...)...)
+		if exitCode(err) != 2 || out != "" {
+			t.Errorf("%s: exit code %d, output %s", name, exitCode(err), out)
+			continue
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %s", name, err, want)
+			}
+		}
+	}
+}
