@@ -74,21 +74,27 @@ func (c *dlqConfig) replaySettings() *settings {
 	c.filterSettings(s)
 	s.borrow(c.settings(), "topic-cdrs", "deck", "id-window", "max-duration", "max-charge")
 	s.byName["deck"].usage = "rate deck: then each line says what a processor would make of the record now"
-	c.actSettings(s)
+	actSettings(s, &c.operator, &c.dryRun)
 	return s
 }
 
 func (c *dlqConfig) dropSettings() *settings {
 	s := c.dlqSettings()
 	c.filterSettings(s)
-	s.add("reason-text", "", matching(&c.text, `[^\x00-\x1f\x7f]{1,256}`, "1 to 256 characters on one line"), "why nobody needs these records")
-	c.actSettings(s)
+	s.add("reason-text", "", matching(&c.text, oneLine, oneLineExpected), "why nobody needs these records")
+	actSettings(s, &c.operator, &c.dryRun)
 	return s
 }
 
-func (c *dlqConfig) actSettings(s *settings) {
-	s.add("operator", "", matching(&c.operator, `[!-~]{1,128}`, "1 to 128 visible ASCII characters"), "who does this; default: the user of the operating system")
-	s.add("dry-run", "false", truth(&c.dryRun), "only say what would be done")
+const (
+	oneLine         = `[^\x00-\x1f\x7f-\x{9f}]{1,256}`
+	oneLineExpected = "1 to 256 characters on one line"
+)
+
+// actSettings are those of commands that change something.
+func actSettings(s *settings, operator *string, dryRun *bool) {
+	s.add("operator", "", matching(operator, `[!-~]{1,128}`, "1 to 128 visible ASCII characters"), "who does this; default: the user of the operating system")
+	s.add("dry-run", "false", truth(dryRun), "only say what would be done")
 }
 
 // chosen returns what is wrong with a choice of dead letters.
@@ -99,9 +105,10 @@ func (c *dlqConfig) chosen(s *settings) []string {
 	return nil
 }
 
-func (c *dlqConfig) actor() (string, error) {
-	if c.operator != "" {
-		return c.operator, nil
+// actor returns the operator as he was named, else the user of the operating system.
+func actor(operator string) (string, error) {
+	if operator != "" {
+		return operator, nil
 	}
 	u, err := user.Current()
 	if err != nil {
@@ -267,7 +274,7 @@ dlq replay --id sends one after all.`,
 }
 
 func (c *dlqConfig) replay(ctx context.Context, box *letters.Box, decks *rating.Decks, out io.Writer) error {
-	by, err := c.actor()
+	by, err := actor(c.operator)
 	if err != nil {
 		return err
 	}
@@ -296,7 +303,7 @@ func (c *dlqConfig) replay(ctx context.Context, box *letters.Box, decks *rating.
 }
 
 func (c *dlqConfig) drop(ctx context.Context, box *letters.Box, out io.Writer) error {
-	by, err := c.actor()
+	by, err := actor(c.operator)
 	if err != nil {
 		return err
 	}

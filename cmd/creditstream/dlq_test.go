@@ -45,10 +45,11 @@ func (p *plant) awaitOpen(n int) {
 	})
 }
 
-func (p *plant) balance(account string) string {
+// balance is that of acme.
+func (p *plant) balance() string {
 	p.t.Helper()
 	var a struct{ Balance string }
-	if err := json.Unmarshal([]byte(must(p.t, http.MethodGet, "http://"+p.http+"/v1/accounts/"+account, nil, "")), &a); err != nil {
+	if err := json.Unmarshal([]byte(must(p.t, http.MethodGet, "http://"+p.http+"/v1/accounts/acme", nil, "")), &a); err != nil {
 		p.t.Fatal(err)
 	}
 	return a.Balance
@@ -85,7 +86,7 @@ func TestDeadLettersOfAWeekend(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.awaitOpen(3)
-	if got := p.balance("acme"); got != "9.900000" {
+	if got := p.balance(); got != "9.900000" {
 		t.Errorf("balance %s", got)
 	}
 
@@ -116,7 +117,7 @@ func TestDeadLettersOfAWeekend(t *testing.T) {
 	awaitReady(t, run, "http://"+p.http)
 	wants(t, p.tool(0, "dlq", "replay", "--reason=no_rate", "--operator", "ann"), "2/2  cdrs/1/1  sent\n", "2 dead letters: 2 sent")
 	await(t, 30*time.Second, "both calls are charged", func() error {
-		if b := p.balance("acme"); b != "9.300000" {
+		if b := p.balance(); b != "9.300000" {
 			return fmt.Errorf("balance %s", b)
 		}
 		return nil
@@ -146,7 +147,7 @@ func TestDeadLettersOfAWeekend(t *testing.T) {
 	if !maps.Equal(states, map[string]int{"replayed": 2, "dropped": 1}) || all.Replayed != 2 || all.Dropped != 1 {
 		t.Errorf("%v %+v", states, all)
 	}
-	if got := p.balance("acme"); got != "9.300000" {
+	if got := p.balance(); got != "9.300000" {
 		t.Errorf("balance %s after replays of what was charged", got)
 	}
 	run.stop(t)
