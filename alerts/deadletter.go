@@ -24,6 +24,14 @@ const (
 	headerCut       = headerPrefix + "cut"
 )
 
+// Headers that a marker has beside the place of its dead letter.
+const (
+	headerMarker   = headerPrefix + "marker"
+	headerOperator = headerPrefix + "operator"
+	headerTime     = headerPrefix + "time"
+	headerText     = headerPrefix + "text"
+)
+
 // maxHeaderBytes bounds the value of a header of ours.
 const maxHeaderBytes = 1 << 10
 
@@ -40,7 +48,7 @@ func deadLetter(topics *Topics, r *kafka.Record, v *balance.Verdict) kafka.Messa
 	headers := make([]kafka.Header, 0, len(r.Headers)+7)
 	size := len(r.Key) + len(r.Value)
 	for _, h := range r.Headers {
-		if !strings.HasPrefix(h.Key, headerPrefix) {
+		if !OwnHeader(h.Key) {
 			headers = append(headers, h)
 			size += len(h.Key) + len(h.Value) + headerOverhead
 		}

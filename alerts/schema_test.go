@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/rating"
@@ -84,7 +85,7 @@ func readSchema(t *testing.T, name string) described {
 // commands has a command of each type, and of each shape where there are more.
 func commands() []balance.Command {
 	amount, zero, yes, method := rating.Micros(50_000_000), rating.Micros(0), true, "pm_1"
-	most, least := balance.MaxPurchase, rating.Micros(1)
+	most, least, taken := balance.MaxPurchase, rating.Micros(1), -balance.MaxPurchase
 	return []balance.Command{
 		{Type: balance.PutAccount, ID: "put/1", Put: &balance.Settings{
 			Currency:   "EUR",
@@ -100,6 +101,12 @@ func commands() []balance.Command {
 		{Type: balance.CloseAccount, ID: "close/1"},
 		{Type: balance.TopUp, ID: "top-up/1", Amount: &most},
 		{Type: balance.TopUp, ID: "top-up/1", Amount: &least},
+		{Type: balance.Adjust, ID: "adjust/1", Amount: &most, Currency: "EUR", Reason: "goodwill, é", Operator: "ann"},
+		{
+			Type: balance.Adjust, ID: "correct/00/1", Amount: &taken, Currency: "EUR", Reason: "corrected CDR", Operator: "ann",
+			CDR: &balance.CDRName{Source: "s", ID: "1", AnsweredAt: time.UnixMilli(at)},
+		},
+		{Type: balance.Adjust, ID: "a", Amount: &taken, Currency: "EUR", Reason: "r", Operator: "o", CDR: &balance.CDRName{Source: "s", ID: "1"}},
 		{Type: balance.Request, N: 1 << 40, Amount: &amount, Currency: "EUR"},
 		{Type: balance.Request, N: 7, Amount: &amount, Currency: "EUR", Seen: 3},
 		{Type: balance.Result, N: 7, Status: "succeeded", Amount: &amount, Currency: "EUR", ID: "result/1"},
@@ -153,6 +160,15 @@ func TestCommandSchemaAgrees(t *testing.T) {
 		`{"type":"funds.top_up","account":"acme","id":"1","amount":"0.000000"}`,
 		`{"type":"funds.top_up","account":"acme","id":"1","amount":"1000000000.000001"}`,
 		`{"type":"funds.top_up","account":"acme","id":"1 2","amount":"1"}`,
+		`{"type":"funds.adjust","account":"acme","id":"1","amount":"1","currency":"EUR","operator":"ann"}`,
+		`{"type":"funds.adjust","account":"acme","id":"1","amount":"1","currency":"EUR","reason":"x"}`,
+		`{"type":"funds.adjust","account":"acme","id":"1","amount":"1","reason":"x","operator":"ann"}`,
+		`{"type":"funds.adjust","account":"acme","amount":"1","currency":"EUR","reason":"x","operator":"ann"}`,
+		`{"type":"funds.adjust","account":"acme","id":"1","amount":"-0.000000","currency":"EUR","reason":"x","operator":"ann"}`,
+		`{"type":"funds.adjust","account":"acme","id":"1","amount":"-1000000000.000001","currency":"EUR","reason":"x","operator":"ann"}`,
+		`{"type":"funds.adjust","account":"acme","id":"1","amount":"1","currency":"EUR","reason":"a\u0000b","operator":"ann"}`,
+		`{"type":"funds.adjust","account":"acme","id":"1","amount":"1","currency":"EUR","reason":"x","operator":"a b"}`,
+		`{"type":"funds.adjust","account":"acme","id":"1","amount":"1","currency":"EUR","reason":"x","operator":"a","cdr":{"id":"1"}}`,
 		`{"type":"recharge.request","account":"acme","n":0,"amount":"1","currency":"EUR"}`,
 		`{"type":"recharge.result","account":"acme","n":1,"status":"succeeded","amount":"1"}`,
 		`{"type":"recharge.result","account":"acme","n":1,"status":"declined","code":"x"}`,

@@ -23,6 +23,7 @@ type Account struct {
 	ID                       string
 	Currency                 string
 	Funded, Spent, Forfeited rating.Micros
+	Adjusted                 rating.Micros // of Spent: what adjustments have taken, not calls
 	CreatedMillis            int64
 	Closed                   bool
 	LowBalance               []rating.Micros // highest first
@@ -83,7 +84,7 @@ func (s *Store) Account(ctx context.Context, id string) (*Account, error) {
 	a := &Account{ID: id, Currency: h["cur"], Closed: h["closed"] == "1"}
 	r := reader{h: h}
 	a.Funded, a.Spent, a.Forfeited = r.micros("funded"), r.micros("spent"), r.micros("forfeited")
-	a.CreatedMillis = r.number("at")
+	a.Adjusted, a.CreatedMillis = r.micros("adjusted"), r.number("at")
 	for l := range strings.SplitSeq(h["levels"], ",") {
 		if l != "" {
 			n, err := strconv.ParseInt(l, 10, 64)

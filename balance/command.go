@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/creditstream/creditstream/rating"
 )
@@ -23,6 +26,7 @@ const (
 	PutAccount   CommandType = "account.put"
 	CloseAccount CommandType = "account.close"
 	TopUp        CommandType = "funds.top_up"
+	Adjust       CommandType = "funds.adjust"        // by hand, or the correction of a charge
 	Request      CommandType = "recharge.request"    // a wish, decided once and written down
 	Result       CommandType = "recharge.result"     // the payment service's answer
 	Unanswered   CommandType = "recharge.unanswered" // timer
@@ -45,7 +49,9 @@ type Command struct {
 
 	Put *Settings `json:"put,omitempty"` // account.put
 
-	Amount   *rating.Micros `json:"amount,omitempty"` // top-up, request, result, expiry
+	// Amount is above zero, or zero for an expiry. That of an adjustment is not
+	// zero: above it the customer gets it, below it he pays it.
+	Amount   *rating.Micros `json:"amount,omitempty"`
 	Currency string         `json:"currency,omitempty"`
 	N        int64          `json:"n,omitempty"`      // recharge number, from 1
 	Seen     int64          `json:"seen,omitempty"`   // recharge.request
@@ -53,6 +59,19 @@ type Command struct {
 	Code     string         `json:"code,omitempty"`   // recharge.result: why it was declined
 	Class    DeclineClass   `json:"class,omitempty"`  // recharge.result: what that means
 	Lot      string         `json:"lot,omitempty"`    // lot.expire
+
+	// Of an adjustment, for people and for readers of the log; the script looks at
+	// none of it.
+	Reason   string   `json:"reason,omitempty"`
+	Operator string   `json:"operator,omitempty"`
+	CDR      *CDRName `json:"cdr,omitempty"` // the call whose charge it corrects
+}
+
+// A CDRName is what names a call beside its account (design rule 8).
+type CDRName struct {
+	Source     string    `json:"source"`
+	ID         string    `json:"id"`
+	AnsweredAt time.Time `json:"answered_at,omitzero"`
 }
 
 // Settings are the fields of an account that account.put sets. A nil field stays
@@ -149,7 +168,8 @@ func ClassOf(code string) DeclineClass {
 // Limits of what a command may carry.
 const (
 	MaxLowLevels    = 5   // low-balance levels of an account
-	MaxTextBytes    = 128 // ids, codes, payment methods
+	MaxTextBytes    = 128 // ids, codes, payment methods, operators
+	MaxReasonBytes  = 256 // why an adjustment is made
 	MaxCommandBytes = 16 << 10
 )
 
@@ -170,7 +190,7 @@ func DecodeCommand(b []byte) (*Command, error) {
 		return nil, fmt.Errorf("not a JSON object: %w", err)
 	}
 	switch head.Type {
-	case PutAccount, CloseAccount, TopUp, Request, Result, Unanswered, Retry, Abandon, Resume, ExpireLot, Tick:
+	case PutAccount, CloseAccount, TopUp, Adjust, Request, Result, Unanswered, Retry, Abandon, Resume, ExpireLot, Tick:
 	case "":
 		return nil, errors.New("type is missing")
 	default:
@@ -246,6 +266,8 @@ func (c *Command) Validate() error {
 		if c.ID == "" {
 			bad("a top-up needs an id (Idempotency-Key)")
 		}
+	case Adjust:
+		errs = append(errs, c.validateAdjust())
 	case Request:
 		c.needAmount(bad, 1)
 		c.needN(bad)
@@ -284,6 +306,33 @@ func (c *Command) validateResult() error {
 		}
 	default:
 		bad("status %q: succeeded or declined is expected", c.Status)
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Command) validateAdjust() error {
+	var errs []error
+	bad := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }
+	switch {
+	case c.Amount == nil:
+		bad("amount is missing")
+	case *c.Amount == 0 || *c.Amount < -MaxPurchase || *c.Amount > MaxPurchase:
+		bad("amount %s: not zero, and between %s and %s is allowed", *c.Amount, -MaxPurchase, MaxPurchase)
+	}
+	if c.ID == "" {
+		bad("an adjustment needs an id")
+	}
+	if c.Currency == "" {
+		bad("currency is missing")
+	}
+	if c.Reason == "" || len(c.Reason) > MaxReasonBytes || !utf8.ValidString(c.Reason) || strings.ContainsFunc(c.Reason, unicode.IsControl) {
+		bad("reason %q: 1 to %d bytes of UTF-8 on one line are expected", c.Reason, MaxReasonBytes)
+	}
+	if !validText(c.Operator) {
+		bad("operator %q: 1 to %d visible ASCII characters without spaces are expected", c.Operator, MaxTextBytes)
+	}
+	if c.CDR != nil && (c.CDR.ID == "" || c.CDR.Source == "") {
+		bad("cdr: source and id are expected")
 	}
 	return errors.Join(errs...)
 }

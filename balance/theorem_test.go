@@ -69,6 +69,12 @@ func TestBalanceIsAFunctionOfTheLogs(t *testing.T) {
 				c := queue[n]
 				queue = slices.Delete(queue, n, n+1)
 				command(c)
+			case k == 8 && rapid.Bool().Draw(rt, "adjust"):
+				amount := rapid.Int64Range(1, 20_000_000).Draw(rt, "adjustment")
+				if rapid.Bool().Draw(rt, "take") {
+					amount = -amount
+				}
+				command(adjust(rapid.SampledFrom(people).Draw(rt, "who"), "adjust"+i64(int64(rapid.IntRange(0, 5).Draw(rt, "key"))), amount))
 			case k == 8:
 				command(topUp(rapid.SampledFrom(people).Draw(rt, "who"), "k"+i64(int64(rapid.IntRange(0, 5).Draw(rt, "key"))), 5_000_000))
 			default:
@@ -154,13 +160,16 @@ func compare(rt *rapid.T, a, b *world, log []logged, calls []rung) {
 		seen := map[string]bool{}
 		for _, l := range log {
 			c := l.command
-			if c.Account != who || c.Type != balance.TopUp && (c.Type != balance.Result || c.Status != "succeeded") {
+			money := c.Type == balance.TopUp || c.Type == balance.Adjust || c.Type == balance.Result && c.Status == "succeeded"
+			key := c.ID + "/" + i64(c.N)
+			if c.Account != who || !money || seen[key] {
 				continue
 			}
-			key := c.ID + "/" + i64(c.N)
-			if !seen[key] {
-				seen[key] = true
-				funded.Add(funded, big.NewInt(int64(*c.Amount)))
+			seen[key] = true
+			if amount := big.NewInt(int64(*c.Amount)); amount.Sign() > 0 {
+				funded.Add(funded, amount)
+			} else {
+				spent.Sub(spent, amount)
 			}
 		}
 		if spent.Cmp(big.NewInt(int64(x.Spent))) != 0 || funded.Cmp(big.NewInt(int64(x.Funded))) != 0 {

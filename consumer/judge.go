@@ -28,50 +28,21 @@ type judge struct {
 // judge fills v and returns the record's shard. v.Outcome is Parked or Skipped, or
 // empty: then Redis decides.
 func (j *judge) judge(rec *kafka.Record, v *balance.Verdict) (shard int) {
-	if rec.Unreadable != nil {
-		park(v, rating.NotJSON, rec.Unreadable.Error())
+	if !decode(j.decoder, rec, v) {
 		return rec.Partition % j.store.Shards()
 	}
-	if err := j.decode(rec, v); err != nil {
-		return rec.Partition % j.store.Shards()
-	}
-	shard = j.store.ShardOf(v.CDR.Account)
-	c := &v.CDR
 	longest, dearest := j.store.Limits()
-	if limit := longest.Milliseconds(); c.DurationMillis > limit {
-		park(v, rating.BadDuration, fmt.Sprintf("duration_ms is %d: at most %d is believed", c.DurationMillis, limit))
-		return shard
-	}
-	if c.Answered() {
-		age := time.UnixMilli(rec.AppendMillis).Sub(c.AnsweredAt)
-		if age > j.store.Window() {
-			park(v, rating.TooOld, fmt.Sprintf("answered %s before it was appended: ids are remembered for %s", age.Round(time.Second), j.store.Window()))
-			return shard
-		}
-		if age < -maxAhead {
-			park(v, rating.BadField, fmt.Sprintf("answered_at lies %s after the append time: at most %s is believed", (-age).Round(time.Second), maxAhead))
-			return shard
-		}
-	}
-	charge, err := j.rater.Price(c)
-	if err != nil {
-		if f, ok := errors.AsType[*rating.Fault](err); ok {
-			park(v, f.Reason, f.Message)
-		} else {
-			park(v, rating.NoRate, err.Error())
-		}
-		return shard
-	}
-	if charge.Amount > dearest {
-		park(v, rating.OutOfBounds, fmt.Sprintf("the call would cost %s %s: at most %s is charged at once", charge.Amount, charge.Currency, dearest))
-		return shard
-	}
-	v.Charge = charge
-	return shard
+	price(j.rater, Limits{Window: j.store.Window(), MaxDuration: longest, MaxCharge: dearest}, rec.AppendMillis, v)
+	return j.store.ShardOf(v.CDR.Account)
 }
 
-// decode reads the record. After an error v says what becomes of it.
-func (j *judge) decode(rec *kafka.Record, v *balance.Verdict) error {
+// decode fills v.CDR. It returns false when the record is no CDR, and then v says
+// what becomes of it.
+func decode(d *cdr.Decoder, rec *kafka.Record, v *balance.Verdict) bool {
+	if rec.Unreadable != nil {
+		park(v, rating.NotJSON, rec.Unreadable.Error())
+		return false
+	}
 	in := cdr.Record{Value: rec.Value, AppendMillis: rec.AppendMillis}
 	for i := range rec.Headers {
 		switch h := &rec.Headers[i]; {
@@ -81,9 +52,9 @@ func (j *judge) decode(rec *kafka.Record, v *balance.Verdict) error {
 			in.Source = h.Value
 		}
 	}
-	err := j.decoder.Decode(&in, &v.CDR)
+	err := d.Decode(&in, &v.CDR)
 	if err == nil {
-		return nil
+		return true
 	}
 	if skip, ok := errors.AsType[*cdr.Skip](err); ok {
 		v.Outcome, v.Message = balance.Skipped, skip.Why
@@ -92,7 +63,41 @@ func (j *judge) decode(rec *kafka.Record, v *balance.Verdict) error {
 	} else {
 		park(v, rating.NotJSON, err.Error())
 	}
-	return err
+	return false
+}
+
+// price fills v.Charge, or parks what is not believed or has no price.
+func price(r rater, l Limits, appendMillis int64, v *balance.Verdict) {
+	c := &v.CDR
+	if limit := l.MaxDuration.Milliseconds(); c.DurationMillis > limit {
+		park(v, rating.BadDuration, fmt.Sprintf("duration_ms is %d: at most %d is believed", c.DurationMillis, limit))
+		return
+	}
+	if c.Answered() {
+		age := time.UnixMilli(appendMillis).Sub(c.AnsweredAt)
+		if age > l.Window {
+			park(v, rating.TooOld, fmt.Sprintf("answered %s before it was appended: ids are remembered for %s", age.Round(time.Second), l.Window))
+			return
+		}
+		if age < -maxAhead {
+			park(v, rating.BadField, fmt.Sprintf("answered_at lies %s after the append time: at most %s is believed", (-age).Round(time.Second), maxAhead))
+			return
+		}
+	}
+	charge, err := r.Price(c)
+	if err != nil {
+		if f, ok := errors.AsType[*rating.Fault](err); ok {
+			park(v, f.Reason, f.Message)
+		} else {
+			park(v, rating.NoRate, err.Error())
+		}
+		return
+	}
+	if charge.Amount > l.MaxCharge {
+		park(v, rating.OutOfBounds, fmt.Sprintf("the call would cost %s %s: at most %s is charged at once", charge.Amount, charge.Currency, l.MaxCharge))
+		return
+	}
+	v.Charge = charge
 }
 
 // Headers that say how a record is to be read: its media type, and its source by

@@ -49,11 +49,11 @@ var topics = alerts.Topics{
 	Commands: "credit-commands", DeadLetters: "cdrs.dlq", DeadLetterBytes: 1<<20 - 16<<10,
 }
 
-// flat charges a micro per millisecond; a callee "none" has no rate.
+// flat charges a micro per millisecond; a callee or caller "none" has no rate.
 type flat struct{}
 
 func (flat) Price(c *rating.CDR) (rating.Charge, error) {
-	if c.Callee == "none" {
+	if c.Caller == "none" || c.Callee == "none" {
 		return rating.Charge{}, &rating.Fault{Reason: rating.NoRate, Message: "no rate"}
 	}
 	if !c.Answered() || c.Kind.AlwaysFree() {
@@ -81,7 +81,7 @@ func (g *gate) Publish(ctx context.Context, records []kafka.Record, verdicts []b
 
 // world is a broker, a store and whatever consumers a test starts.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	broker   *broker.Broker
 	client   *kafka.Client
 	rdb      redis.UniversalClient
@@ -93,18 +93,18 @@ type world struct {
 	formats  cdr.Options
 }
 
-func newWorld(t *testing.T) *world {
-	t.Helper()
-	w := &world{t: t, gate: &gate{}, confirm: 20 * time.Millisecond}
+func newWorld(tb testing.TB) *world {
+	tb.Helper()
+	w := &world{t: tb, gate: &gate{}, confirm: 20 * time.Millisecond}
 	var err error
 	if w.broker, err = broker.Start(broker.Options{}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(w.broker.Close)
+	tb.Cleanup(w.broker.Close)
 	if w.client, err = kafka.New(kafka.Config{Brokers: []string{w.broker.Addr()}}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(w.client.Close)
+	tb.Cleanup(w.client.Close)
 	logAppend := map[string]string{"message.timestamp.type": "LogAppendTime"}
 	specs := []kafka.TopicSpec{
 		{Name: "cdrs", Partitions: partitions, Replication: 1, Configs: logAppend},
@@ -113,11 +113,11 @@ func newWorld(t *testing.T) *world {
 	for _, name := range []string{topics.Rated, topics.Alerts, topics.RechargeRequests, topics.DeadLetters} {
 		specs = append(specs, kafka.TopicSpec{Name: name, Partitions: partitions, Replication: 1})
 	}
-	if err := w.client.EnsureTopics(t.Context(), specs); err != nil {
-		t.Fatal(err)
+	if err := w.client.EnsureTopics(tb.Context(), specs); err != nil {
+		tb.Fatal(err)
 	}
 	w.rdb = balance.Client(&redis.UniversalOptions{Addrs: []string{server.Addr()}, DB: int(database.Add(1))})
-	t.Cleanup(func() { _ = w.rdb.Close() })
+	tb.Cleanup(func() { _ = w.rdb.Close() })
 	w.open()
 	w.commands = alerts.NewCommands(w.client, topics.Commands, w.partitionOf)
 	w.gate.Publisher = alerts.New(kafka.NewWriter(w.client, kafka.WriterOptions{}), topics, w.partitionOf, prometheus.NewRegistry())
@@ -203,8 +203,8 @@ func (w *world) start() *running {
 }
 
 // until waits for a condition.
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
+func until(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
 	deadline := time.NewTimer(30 * time.Second)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -212,7 +212,7 @@ func until(t *testing.T, what string, ok func() bool) {
 	for !ok() {
 		select {
 		case <-deadline.C:
-			t.Fatalf("waited 30 s for: %s", what)
+			tb.Fatalf("waited 30 s for: %s", what)
 		case <-tick.C:
 		}
 	}
@@ -310,11 +310,11 @@ func header(r *kafka.Record, key string) string {
 
 // figure returns a metric's value, summed over its labels unless some are given
 // as name, value, ...
-func (r *running) figure(t *testing.T, name string, labels ...string) float64 {
-	t.Helper()
+func (r *running) figure(tb testing.TB, name string, labels ...string) float64 {
+	tb.Helper()
 	families, err := r.registry.Gather()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	sum := 0.0
 	for _, f := range families {

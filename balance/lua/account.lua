@@ -4,7 +4,7 @@
 
 local NEW = '0 - -1 - 0'           -- the mark of a source never applied (mark.go)
 local BOUND = 9000000000000000     -- every total stays within +-BOUND micros
-local MOST = 1000000000000000      -- that one purchase adds (MaxPurchase)
+local MOST = 1000000000000000      -- that one purchase adds (MaxPurchase), and that adjustments may take in all
 local NEVER = -9100000000000000    -- a trip that no balance reaches
 
 local function fmt(x)
@@ -13,7 +13,7 @@ local function fmt(x)
 end
 
 local FIELDS = { 'spent', 'funded', 'forfeited', 'trip', 'cur', 'at', 'seq', 'low', 'neg', 'levels', 'auto', 'trigger',
-  'recharge', 'pm', 'n', 'state', 'soft', 'seen', 'closed', 'gone', 'open' }
+  'recharge', 'pm', 'n', 'state', 'soft', 'seen', 'closed', 'gone', 'open', 'adjusted' }
 local TEXT = { cur = '', levels = '', pm = '', state = 'idle', auto = '0', closed = '0', trigger = '', recharge = '' }
 
 -- The account behind an HMGET of FIELDS; nil when it does not exist.

@@ -68,8 +68,8 @@ end
 -- Known means: the first command was appended no later than the CDR (rule 7).
 if late >= 0 and tonumber(commands_at) <= late + slack then return { 'UNKNOWN', fmt(late + slack) } end
 
-local function walk(key, id, from, n, cur)
-  local t = load(id, redis.call('HMGET', key, unpack(FIELDS)))
+local function walk(key, id, from, n, cur, exists)
+  local t = exists and load(id, redis.call('HMGET', key, unpack(FIELDS)))
   for i = from + 1, from + n do
     local offset, charge, append, digest = record(i)
     if not t or t.at > append + slack then park(offset, digest, 'unknown_account')
@@ -103,7 +103,7 @@ for g = 1, na do
     if left <= tonumber(h[4]) then slow = true
     elseif sum ~= '0' then writes[#writes + 1] = { 'HINCRBY', key, 'spent', sum } end
   end
-  if slow and not walk(key, ARGV[a], from, n, cur) then return { 'BOUNDS', ARGV[a] } end
+  if slow and not walk(key, ARGV[a], from, n, cur, h[6]) then return { 'BOUNDS', ARGV[a] } end
 end
 
 -- From here on nothing is checked, only written.

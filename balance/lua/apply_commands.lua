@@ -3,7 +3,7 @@
 -- ARGV: source, expected mark (prefix), next offset, last record, clock (us), trims, parked lines, expiry grace (ms),
 --       number of accounts, their ids, number of commands,
 --       per command: offset, append (ms), id, digest, account number, lot expiry (ms), count of words, words
--- Returns: {'OK', entry} | {'REFUSED', mark}
+-- Returns: {'OK', entry} | {'REFUSED', mark} | {'BOUNDS', account}
 local marks, outbox = KEYS[1], KEYS[2]
 local got = redis.call('HMGET', marks, ARGV[1], 'stamp')
 local mark = got[1] or NEW
@@ -62,6 +62,7 @@ for _ = 1, n do
   apply(a, c)
 end
 
+if b.beyond then return { 'BOUNDS', b.beyond } end
 for _, a in ipairs(accounts) do
   if a.t then
     settle(out, a.t)

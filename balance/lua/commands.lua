@@ -14,8 +14,8 @@ local function ledger(b, t, kind, amount, ref)
   b.write('LTRIM', t.keys.ledger, 0, LEDGER - 1)
 end
 
--- Adds a lot. Money in ends a suspension and makes every wish made before stale.
-local function fund(b, t, kind, amount, lot, expires, ref)
+-- Adds a lot; it makes every wish made before stale.
+local function credit(b, t, kind, amount, lot, expires, ref)
   t.funded = t.funded + tonumber(amount)
   t.seen = t.seen + 1
   local member = lot .. ':' .. amount .. ':' .. b.at
@@ -23,8 +23,16 @@ local function fund(b, t, kind, amount, lot, expires, ref)
   b.write('ZADD', t.keys.lots, expires, member)
   b.write('ZADD', b.due, fmt(tonumber(expires) + b.grace), timer('expire', t, member))
   ledger(b, t, kind, amount, ref)
+end
+
+-- Adds a lot that somebody has paid for: that ends a suspension.
+local function fund(b, t, kind, amount, lot, expires, ref)
+  credit(b, t, kind, amount, lot, expires, ref)
   if t.state == 'suspended' then t.state = 'idle' end
 end
+
+-- The name of the lot that the command makes.
+local function named(b, letter) return letter .. string.sub(redis.sha1hex(b.id), 1, 12) end
 
 -- What is remembered of recharge n: its state (open, declined, paid) and amount.
 local function recharge(b, t, n)
@@ -51,8 +59,24 @@ EFFECTS['account.close'] = function(_, t) t.closed, t.seen = '1', t.seen + 1 end
 EFFECTS['funds.top_up'] = function(b, t, c)
   if t.funded + tonumber(c.amount) > BOUND then return 'out_of_bounds' end
   local key = string.match(b.id, '^top%-up/(.+)$') or b.id   -- what the customer said
-  fund(b, t, 'top_up', c.amount, 't' .. string.sub(redis.sha1hex(b.id), 1, 12), b.expires, key)
+  fund(b, t, 'top_up', c.amount, named(b, 't'), b.expires, key)
   b.emit(t, 'funds.added', ' amount=' .. c.amount .. ' reference=' .. key)
+end
+
+-- Above zero it is a lot of its own: what was spent may have come from lots that
+-- are gone. Below zero it is spent, like a call.
+EFFECTS['funds.adjust'] = function(b, t, c)
+  if c.currency ~= t.cur then return 'currency_mismatch' end
+  local amount = tonumber(c.amount)
+  if amount > 0 then
+    if t.funded + amount > BOUND then return 'out_of_bounds' end
+    credit(b, t, 'adjustment', c.amount, named(b, 'a'), b.expires, b.id)
+    return
+  end
+  if t.adjusted - amount > MOST then return 'out_of_bounds' end
+  t.spent, t.adjusted = t.spent - amount, t.adjusted - amount
+  if t.spent > BOUND or balance(t) < -BOUND then b.beyond = t.id end
+  ledger(b, t, 'adjustment', c.amount, b.id)
 end
 
 EFFECTS['recharge.request'] = function(b, t, c)

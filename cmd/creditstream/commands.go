@@ -44,7 +44,8 @@ its trigger.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newRun(environ), newSandbox(environ), newRate(environ), newDeck(), newCDR(environ), newVersion())
+	root.AddCommand(newRun(environ), newSandbox(environ), newRate(environ), newDeck(), newCDR(environ), newDLQ(environ),
+		newCorrect(environ), newVersion())
 	return root
 }
 
@@ -167,8 +168,16 @@ is not safe for money.
 
 // isSetting reports whether any command has a setting of this name.
 func isSetting(name string) bool {
-	return new(runConfig).settings().byName[name] != nil || new(sandboxConfig).settings().byName[name] != nil ||
-		new(rateConfig).settings().byName[name] != nil || new(checkConfig).settings().byName[name] != nil
+	for _, s := range []*settings{
+		new(runConfig).settings(), new(sandboxConfig).settings(), new(dlqConfig).listSettings(), new(dlqConfig).showSettings(),
+		new(dlqConfig).replaySettings(), new(dlqConfig).dropSettings(), new(checkConfig).settings(), new(correctConfig).correctSettings(),
+		new(rateConfig).settings(),
+	} {
+		if s.byName[name] != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // loadDeck loads the decks in dir, or those of otherwise when dir is empty.

@@ -241,6 +241,8 @@ func TestHelp(t *testing.T) {
 		"help.golden": {"--help"}, "help_run.golden": {"run", "--help"}, "help_sandbox.golden": {"help", "sandbox"},
 		"help_version.golden": {"version", "-h"}, "help_rate.golden": {"rate", "--help"},
 		"help_deck.golden": {"deck"}, "help_deck_check.golden": {"deck", "check", "-h"}, "help_deck_diff.golden": {"help", "deck", "diff"},
+		"help_dlq.golden": {"dlq", "--help"}, "help_dlq_list.golden": {"dlq", "list", "--help"},
+		"help_correct.golden": {"correct", "--help"}, "help_dlq_show.golden": {"dlq", "show", "--help"}, "help_dlq_replay.golden": {"dlq", "replay", "--help"}, "help_dlq_drop.golden": {"dlq", "drop", "--help"},
 		"help_cdr.golden": {"cdr"}, "help_cdr_check.golden": {"cdr", "check", "--help"},
 	} {
 		out, errs, err := execute(t, args...)
@@ -268,6 +270,12 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"deck", "chek"}, `unknown command "chek": did you mean check?: see creditstream deck --help`},
 		{[]string{"deck", "check"}, "expected DIR, not 0 arguments: see creditstream deck check --help"},
 		{[]string{"deck", "diff", "a"}, "expected A and B, not 1 arguments: see creditstream deck diff --help"},
+		{[]string{"dlq", "lst"}, `unknown command "lst": see creditstream dlq --help`},
+		{[]string{"dlq", "show", "x"}, `"x" is no id of a dead letter: expected topic/partition/offset, such as cdrs/3/81723`},
+		{[]string{"dlq", "show"}, `expected the id of one dead letter, such as cdrs/3/81723: see creditstream dlq show --help`},
+		{[]string{"dlq", "replay", "--brokers=b:1"}, "nothing is chosen: give at least one of --reason, "},
+		{[]string{"dlq", "list", "--brokers=b:1", "--reason=odd"}, `flag --reason: "odd" names "odd": expected some of not_json, `},
+		{[]string{"dlq", "drop", "--brokers=b:1", "--reason-text=x", "--id=a/b/c"}, `flag --id: "a/b/c" names one that is none: "a/b/c" is no id`},
 		{[]string{"run", "now"}, `unexpected argument "now": see creditstream run --help`},
 		{[]string{"version", "-x"}, "unknown shorthand flag: 'x' in -x: see creditstream version --help"},
 		{[]string{"sandbox", "--http=0.0.0.0:80"}, `flag --http: "0.0.0.0:80" can be reached from outside, and the API has no authentication yet: expected an address of the loopback, such as 127.0.0.1:8080`},

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/creditstream/creditstream/alerts"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -250,6 +251,63 @@ func directory(at *string) value {
 			return errors.New("is a file: expected a directory")
 		}
 		*at = text
+		return nil
+	}}
+}
+
+// moment reads a point in time: RFC 3339, a day in UTC, or how long before now.
+func moment(at *time.Time, now time.Time) value {
+	return value{kind: "time", set: func(text string) error {
+		if d, err := parseDuration(text); err == nil && d >= 0 {
+			*at = now.Add(-d)
+			return nil
+		}
+		for _, layout := range []string{time.RFC3339, time.DateOnly} {
+			if t, err := time.Parse(layout, text); err == nil {
+				*at = t.UTC()
+				return nil
+			}
+		}
+		return errors.New("is not a time: expected RFC 3339 such as 2026-11-22T07:00:00Z, a day in UTC such as 2026-11-22, or how long ago, such as 1d12h")
+	}}
+}
+
+// reasons reads reasons to park a record.
+func reasons(at *[]rating.Reason) value {
+	return value{kind: "reason,...", list: true, set: func(text string) error {
+		*at = nil
+		for _, word := range split(text) {
+			if !slices.Contains(rating.Reasons(), rating.Reason(word)) {
+				return fmt.Errorf("names %q: expected some of %s", word, joined(rating.Reasons()))
+			}
+			*at = append(*at, rating.Reason(word))
+		}
+		return nil
+	}}
+}
+
+func joined[T ~string](words []T) string {
+	var b strings.Builder
+	for i, w := range words {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(string(w))
+	}
+	return b.String()
+}
+
+// letterIDs reads ids of dead letters.
+func letterIDs(at *[]alerts.LetterID) value {
+	return value{kind: "id,...", list: true, set: func(text string) error {
+		*at = nil
+		for _, word := range split(text) {
+			id, err := alerts.ParseLetterID(word)
+			if err != nil {
+				return fmt.Errorf("names one that is none: %w", err)
+			}
+			*at = append(*at, id)
+		}
 		return nil
 	}}
 }

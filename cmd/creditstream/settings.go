@@ -52,6 +52,15 @@ func (s *settings) add(name, initial string, v value, usage string) {
 	s.byName[name] = one
 }
 
+// borrow takes settings of another command, as they are there. What they set is
+// the other command's.
+func (s *settings) borrow(from *settings, names ...string) {
+	for _, name := range names {
+		one := from.byName[name]
+		s.add(one.name, one.initial, one.value, one.usage)
+	}
+}
+
 // flags defines a flag for every setting. Their values are read by resolve, so
 // that all mistakes come to light together.
 func (s *settings) flags(set *pflag.FlagSet) {
@@ -95,7 +104,8 @@ type layer struct {
 
 // resolve reads every setting that is given anywhere, the lowest place first, and
 // returns everything that is wrong. elsewhere reports whether another command of
-// ours has a setting: its environment variable is then not unknown.
+// ours has a setting: it is then not unknown in the environment and in the file, so
+// that one file serves all commands.
 func (s *settings) resolve(set *pflag.FlagSet, environ func() []string, elsewhere func(name string) bool) (problems []string) {
 	fromEnv, fromFlags := environment(environ, elsewhere), flagLayer(set)
 	for _, l := range []layer{fromEnv, fromFlags} {
@@ -106,7 +116,7 @@ func (s *settings) resolve(set *pflag.FlagSet, environ func() []string, elsewher
 	}
 	layers := []layer{fromEnv, fromFlags}
 	if s.origin["config"] != "" {
-		fromFile, wrong := fileLayer(s.file)
+		fromFile, wrong := fileLayer(s.file, elsewhere)
 		problems = append(problems, wrong...)
 		layers = append([]layer{fromFile}, layers...)
 	}
@@ -191,12 +201,16 @@ func environment(environ func() []string, elsewhere func(name string) bool) laye
 			}
 			return "environment " + envName(key)
 		},
-		unknown: func(key string) string {
-			if elsewhere(key) {
-				return ""
-			}
-			return "there is no such setting"
-		},
+		unknown: unknownUnless(elsewhere),
+	}
+}
+
+func unknownUnless(elsewhere func(name string) bool) func(key string) string {
+	return func(key string) string {
+		if elsewhere(key) {
+			return ""
+		}
+		return "there is no such setting"
 	}
 }
 
@@ -217,12 +231,12 @@ func flagLayer(set *pflag.FlagSet) layer {
 	}
 }
 
-func fileLayer(name string) (l layer, problems []string) {
+func fileLayer(name string, elsewhere func(name string) bool) (l layer, problems []string) {
 	parser := &flatYAML{name: name, lines: map[string]int{}}
 	l = layer{
 		Koanf:   koanf.New(keyDelim),
 		where:   func(key string) string { return fmt.Sprintf("file %s:%d: key %s", name, parser.lines[key], key) },
-		unknown: func(string) string { return "there is no such setting" },
+		unknown: unknownUnless(elsewhere),
 	}
 	if err := l.Load(file.Provider(name), parser); err != nil {
 		if path, ok := errors.AsType[*os.PathError](err); ok {

@@ -1,0 +1,386 @@
+package corrections_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/creditstream/creditstream/alerts"
+	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/consumer"
+	"github.com/creditstream/creditstream/consumer/cdr"
+	"github.com/creditstream/creditstream/internal/corrections"
+	"github.com/creditstream/creditstream/internal/kafka"
+	"github.com/creditstream/creditstream/internal/sandbox/broker"
+	"github.com/creditstream/creditstream/internal/sandbox/redisserver"
+	"github.com/creditstream/creditstream/rating"
+)
+
+var (
+	server   *redisserver.Server
+	database atomic.Int64
+)
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "corrections")
+	if err == nil {
+		server, err = redisserver.Start(context.Background(), redisserver.Options{Dir: dir, Args: []string{"--databases", "100"}})
+	}
+	if err != nil {
+		panic(fmt.Sprintf("tests of money need a redis-server: %v", err))
+	}
+	m.Run()
+	server.Kill()
+	_ = os.RemoveAll(dir)
+}
+
+// world is a broker, a store and a consumer that runs.
+type world struct {
+	t        *testing.T
+	client   *kafka.Client
+	store    *balance.Store
+	commands *alerts.Commands
+	registry *prometheus.Registry
+	decks    *rating.Decks
+	sent     int
+	answered time.Time
+}
+
+const partitions = 2
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	b, err := broker.Start(broker.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	w := &world{t: t, registry: prometheus.NewRegistry(), answered: time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)}
+	if w.client, err = kafka.New(kafka.Config{Brokers: []string{b.Addr()}}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.client.Close)
+	topics := alerts.Topics{
+		Rated: "rated-cdrs", Alerts: "credit-alerts", RechargeRequests: "recharge-requests", Commands: "credit-commands", DeadLetters: "cdrs.dlq",
+	}
+	appended := map[string]string{"message.timestamp.type": "LogAppendTime"}
+	var specs []kafka.TopicSpec
+	for _, name := range []string{"cdrs", topics.Rated, topics.Alerts, topics.RechargeRequests, topics.Commands, topics.DeadLetters} {
+		specs = append(specs, kafka.TopicSpec{Name: name, Partitions: partitions, Replication: 1, Configs: appended})
+	}
+	if err := w.client.EnsureTopics(t.Context(), specs); err != nil {
+		t.Fatal(err)
+	}
+	rdb := balance.Client(&redis.UniversalOptions{Addrs: []string{server.Addr()}, DB: int(database.Add(1))})
+	t.Cleanup(func() { _ = rdb.Close() })
+	if w.store, err = balance.Open(t.Context(), rdb, balance.Options{
+		Shards: 4, CommandPartitions: partitions, CDRTopic: "cdrs", CommandTopic: topics.Commands, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	partitionOf := func(account string) int { return w.store.CommandPartition(w.store.ShardOf(account)) }
+	w.commands = alerts.NewCommands(w.client, topics.Commands, partitionOf)
+	w.price("0.60")
+	stream := consumer.New(consumer.Config{
+		Client: w.client, Group: kafka.GroupConfig{ID: "g", SessionTimeout: 6 * time.Second}, CDRTopic: "cdrs", CommandTopic: topics.Commands,
+		Store: w.store, Decoder: cdr.NewDecoder(cdr.Options{}), Rater: w.decks, Commander: w.commands,
+		Publisher: alerts.New(kafka.NewWriter(w.client, kafka.WriterOptions{}), topics, partitionOf, nil),
+		Logger:    slog.New(slog.DiscardHandler), Registerer: w.registry, Now: time.Now, FetchWait: 50 * time.Millisecond, StopGrace: time.Second,
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- stream.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// price loads a deck that charges so much a minute to France, and has nothing else.
+func (w *world) price(perMinute string) {
+	w.t.Helper()
+	var err error
+	w.decks, err = rating.Load(fstest.MapFS{
+		"deck.yaml": {Data: []byte("id: test\ncurrency: USD\nvalid_from: 2020-01-01T00:00:00Z\nhome_country: US\nrules:\n" +
+			"  - {kinds: [user_out], scope: any, table: out.csv, match: callee}\n")},
+		"out.csv": {Data: []byte("prefix,destination,country,setup_fee,price,first,next\n33,France,FR,0," + perMinute + ",1,1\n")},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline.C:
+			t.Fatalf("waited 30 s for: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// applied waits until what was appended is applied.
+func (w *world) applied() {
+	w.t.Helper()
+	until(w.t, "commands are applied", func() bool {
+		ends, err := w.client.Ends(w.t.Context(), "credit-commands")
+		for p, end := range ends {
+			for _, account := range []string{"acme", "globex", "euro"} {
+				if w.store.CommandPartition(w.store.ShardOf(account)) != p {
+					continue
+				}
+				if next, err := w.store.AppliedTo(w.t.Context(), account); err != nil || next < end {
+					return false
+				}
+			}
+		}
+		return err == nil
+	})
+}
+
+func (w *world) create(account, currency string) {
+	w.t.Helper()
+	cmd := &balance.Command{Type: balance.PutAccount, Account: account, ID: "create", Put: &balance.Settings{Currency: currency}}
+	if _, _, err := w.commands.Append(w.t.Context(), cmd); err != nil {
+		w.t.Fatal(err)
+	}
+	w.applied()
+}
+
+// call is a CDR of seconds to France.
+func (w *world) call(id, account string, seconds int) string {
+	return fmt.Sprintf(`{"id":%q,"source":"s","account":%q,"kind":"user_out","callee":"+33142685300","answered_at":%q,"duration_ms":%d}`,
+		id, account, w.answered.Format(time.RFC3339Nano), seconds*1000)
+}
+
+// send has CDRs rated.
+func (w *world) send(values ...string) {
+	w.t.Helper()
+	for _, v := range values {
+		if _, err := w.client.Write(w.t.Context(), "cdrs", 0, []kafka.Message{{Value: []byte(v)}}); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.sent += len(values)
+	until(w.t, "calls are handled", func() bool {
+		families, err := w.registry.Gather()
+		n := 0.0
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				if f.GetName() == "creditstream_consumer_records_total" {
+					n += m.GetCounter().GetValue()
+				}
+			}
+		}
+		return err == nil && int(n) == w.sent
+	})
+}
+
+func (w *world) balance(account string) string {
+	w.t.Helper()
+	w.applied()
+	a, err := w.store.Account(w.t.Context(), account)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return a.Balance().String()
+}
+
+func (w *world) config() *corrections.Config {
+	return &corrections.Config{
+		Client: w.client, Store: w.store, Commands: w.commands, RatedTopic: "rated-cdrs", Decks: w.decks, Operator: "ann", Reason: "corrected CDR",
+	}
+}
+
+// correct corrects, and returns the results.
+func (w *world) correct(cfg *corrections.Config, values ...string) (all []corrections.Result) {
+	w.t.Helper()
+	lines, err := corrections.Read(strings.NewReader(strings.Join(values, "\n")))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := corrections.Run(w.t.Context(), cfg, lines, func(r corrections.Result) { all = append(all, r) }); err != nil {
+		w.t.Fatal(err)
+	}
+	return all
+}
+
+// want corrects one call, and checks by how much.
+func (w *world) want(value, was, now, adjusted string) corrections.Result {
+	w.t.Helper()
+	r := w.correct(w.config(), value)[0]
+	if r.Err != nil || r.Was.String() != was || r.Now.String() != now || r.Adjusted.String() != adjusted || (r.ID == "") != (r.Adjusted == 0) {
+		w.t.Errorf("%+v, want %s to %s by %s", r, was, now, adjusted)
+	}
+	return r
+}
+
+func TestThereAndBackAgain(t *testing.T) {
+	w := newWorld(t)
+	w.create("acme", "USD")
+	a, b := w.call("1", "acme", 100), w.call("1", "acme", 40)
+	w.send(a)
+	first := w.want(b, "1.000000", "0.400000", "0.600000")
+	w.want(b, "0.400000", "0.400000", "0.000000")
+	if got := w.balance("acme"); got != "-0.400000" {
+		t.Errorf("balance %s", got)
+	}
+	second := w.want(a, "0.400000", "1.000000", "-0.600000")
+	if got := w.balance("acme"); got != "-1.000000" {
+		t.Errorf("balance %s", got)
+	}
+	w.want(b, "1.000000", "0.400000", "0.600000")
+	if got := w.balance("acme"); got != "-0.400000" {
+		t.Errorf("balance %s", got)
+	}
+	if !strings.HasSuffix(first.ID, "/1") || !strings.HasSuffix(second.ID, "/2") || first.ID[:len(first.ID)-1] != second.ID[:len(second.ID)-1] {
+		t.Errorf("ids %s %s", first.ID, second.ID)
+	}
+	// within one file, too
+	if all := w.correct(w.config(), a, b, a, a); all[3].Adjusted != 0 || all[2].Adjusted != -600_000 {
+		t.Errorf("%+v", all)
+	}
+	if got := w.balance("acme"); got != "-1.000000" {
+		t.Errorf("balance %s", got)
+	}
+	// a new price for an old call
+	w.price("0.30")
+	w.want(a, "1.000000", "0.500000", "0.500000")
+}
+
+func TestADryRunWritesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.create("acme", "USD")
+	w.send(w.call("1", "acme", 100))
+	cfg := w.config()
+	cfg.DryRun = true
+	all := w.correct(cfg, w.call("1", "acme", 40), w.call("1", "acme", 10))
+	if all[0].Adjusted != 600_000 || all[1].Was != 400_000 || all[1].Adjusted != 300_000 || !strings.HasSuffix(all[1].ID, "/2") {
+		t.Errorf("%+v", all)
+	}
+	if got := w.balance("acme"); got != "-1.000000" {
+		t.Errorf("balance %s", got)
+	}
+	w.want(w.call("1", "acme", 100), "1.000000", "1.000000", "0.000000")
+}
+
+// What counts of several records of one call is the one that was charged.
+func TestWhatACallHasCost(t *testing.T) {
+	w := newWorld(t)
+	w.create("acme", "USD")
+	w.create("globex", "USD")
+	w.send(w.call("1", "acme", 100), w.call("1", "acme", 70), w.call("1", "acme", 0), w.call("1", "globex", 5))
+	w.want(w.call("1", "acme", 100), "1.000000", "1.000000", "0.000000")
+	internal := strings.Replace(w.call("2", "acme", 30), "user_out", "internal", 1)
+	w.send(internal)
+	w.want(internal, "0.000000", "0.000000", "0.000000")
+	w.want(w.call("2", "acme", 30), "0.000000", "0.300000", "-0.300000")
+	w.want(internal, "0.300000", "0.000000", "0.300000")
+	if acme, globex := w.balance("acme"), w.balance("globex"); acme != "-1.000000" || globex != "-0.050000" {
+		t.Errorf("balances %s %s", acme, globex)
+	}
+}
+
+// What cannot be corrected keeps nothing else from it.
+func TestWhatCannotBeCorrected(t *testing.T) {
+	w := newWorld(t)
+	w.create("acme", "USD")
+	w.create("euro", "EUR")
+	internal := func(id, account string) string {
+		return strings.Replace(w.call(id, account, 30), "user_out", "internal", 1)
+	}
+	w.send(w.call("1", "acme", 100), w.call("2", "acme", 100), internal("3", "euro"), internal("4", "nobody"))
+	all := w.correct(w.config(),
+		"{", w.call("9", "acme", 1), strings.Replace(w.call("2", "acme", 1), "+33", "+44", 1), w.call("3", "euro", 30), w.call("4", "nobody", 30),
+		w.call("1", "acme", 10))
+	for i, want := range []string{
+		"not_json", "never rated", "no_rate: ", "the call costs USD, and the account has EUR", "no such account", "",
+	} {
+		if err := all[i].Err; (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) || all[i].Line.Line != i+1 {
+			t.Errorf("line %d: %+v, want %q", all[i].Line.Line, all[i], want)
+		}
+	}
+	if got := w.balance("acme"); got != "-1.100000" {
+		t.Errorf("balance %s", got)
+	}
+}
+
+// rival has another run append just before.
+type rival struct {
+	*alerts.Commands
+
+	amount rating.Micros
+}
+
+func (r *rival) Append(ctx context.Context, c *balance.Command) (int, int64, error) {
+	other := *c
+	other.Amount, other.Operator = &r.amount, "bob"
+	if _, _, err := r.Commands.Append(ctx, &other); err != nil {
+		return 0, 0, err
+	}
+	return r.Commands.Append(ctx, c)
+}
+
+func TestTwoRunsAtTheSameTime(t *testing.T) {
+	w := newWorld(t)
+	w.create("acme", "USD")
+	w.send(w.call("1", "acme", 100), w.call("2", "acme", 100))
+	cfg := w.config()
+	cfg.Commands = &rival{w.commands, 300_000}
+	if r := w.correct(cfg, w.call("1", "acme", 40))[0]; !errors.Is(r.Err, corrections.ErrOvertaken) {
+		t.Errorf("%+v", r)
+	}
+	if got := w.balance("acme"); got != "-1.700000" {
+		t.Errorf("balance %s", got)
+	}
+	cfg.Commands = &rival{w.commands, 600_000} // the same correction
+	if r := w.correct(cfg, w.call("2", "acme", 40))[0]; r.Err != nil {
+		t.Errorf("%+v", r)
+	}
+	if got := w.balance("acme"); got != "-1.100000" {
+		t.Errorf("balance %s", got)
+	}
+	w.want(w.call("1", "acme", 40), "0.700000", "0.400000", "0.300000")
+}
+
+// A correction that was refused has changed nothing.
+func TestARefusedCorrection(t *testing.T) {
+	w := newWorld(t)
+	w.create("acme", "USD")
+	w.send(w.call("1", "acme", 100))
+	cfg := w.config()
+	cfg.DryRun = true
+	id := w.correct(cfg, w.call("1", "acme", 40))[0].ID
+	amount := rating.Micros(600_000)
+	if _, _, err := w.commands.Append(t.Context(), &balance.Command{
+		Type: balance.Adjust, Account: "acme", ID: id, Amount: &amount, Currency: "EUR", Reason: "x", Operator: "ann",
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w.applied()
+	if r := w.want(w.call("1", "acme", 40), "1.000000", "0.400000", "0.600000"); !strings.HasSuffix(r.ID, "/2") {
+		t.Errorf("%s", r.ID)
+	}
+	if got := w.balance("acme"); got != "-0.400000" {
+		t.Errorf("balance %s", got)
+	}
+}
