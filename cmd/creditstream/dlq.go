@@ -264,7 +264,7 @@ func newDLQDrop(environ func() []string) *cobra.Command {
 deleted: dlq list --all and dlq show still have them until their retention is over, and
 dlq replay --id sends one after all.`,
 		Example: `  creditstream dlq drop --brokers kafka-1:9092 --source lab-1 --reason-text "calls of the test bench" --dry-run
-  creditstream dlq drop --brokers kafka-1:9092 --id cdrs/3/81723 --reason-text "credited by hand, ticket 4711" --operator ann`,
+  creditstream dlq drop --brokers kafka-1:9092 --id cdrs/3/81723 --reason-text "credited by hand, ticket 4711" --operator support`,
 	}}
 	d.check = func() []string { return append(s.required("reason-text"), c.chosen(s)...) }
 	d.run = func(ctx context.Context, box *letters.Box, _ []string, out io.Writer) error {
