@@ -49,7 +49,7 @@ its trigger.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newRun(environ), newSandbox(environ), newCDR(environ), newDLQ(environ), newCorrect(environ), newVersion())
+	root.AddCommand(newRun(environ), newSandbox(environ), newCDR(environ), newDLQ(environ), newCorrect(environ), newLoad(environ), newVersion())
 	return root
 }
 
@@ -156,7 +156,7 @@ is not safe for money.
 func isSetting(name string) bool {
 	for _, s := range []*settings{
 		new(runConfig).settings(), new(sandboxConfig).settings(), new(dlqConfig).listSettings(), new(dlqConfig).showSettings(),
-		new(dlqConfig).replaySettings(), new(dlqConfig).dropSettings(), new(checkConfig).settings(), new(correctConfig).correctSettings(),
+		new(dlqConfig).replaySettings(), new(dlqConfig).dropSettings(), new(checkConfig).settings(), new(correctConfig).correctSettings(), new(loadConfig).loadSettings(),
 	} {
 		if s.byName[name] != nil {
 			return true

@@ -240,7 +240,7 @@ func TestHelp(t *testing.T) {
 	for name, args := range map[string][]string{
 		"help.golden": {"--help"}, "help_run.golden": {"run", "--help"}, "help_sandbox.golden": {"help", "sandbox"},
 		"help_version.golden": {"version", "-h"}, "help_dlq.golden": {"dlq", "--help"}, "help_dlq_list.golden": {"dlq", "list", "--help"},
-		"help_correct.golden": {"correct", "--help"}, "help_dlq_show.golden": {"dlq", "show", "--help"}, "help_dlq_replay.golden": {"dlq", "replay", "--help"}, "help_dlq_drop.golden": {"dlq", "drop", "--help"},
+		"help_load.golden": {"load", "--help"}, "help_correct.golden": {"correct", "--help"}, "help_dlq_show.golden": {"dlq", "show", "--help"}, "help_dlq_replay.golden": {"dlq", "replay", "--help"}, "help_dlq_drop.golden": {"dlq", "drop", "--help"},
 		"help_cdr.golden": {"cdr"}, "help_cdr_check.golden": {"cdr", "check", "--help"},
 	} {
 		out, errs, err := execute(t, args...)
