@@ -20,12 +20,7 @@ func newCDR(environ func() []string) *cobra.Command {
 		Use: "cdr", Short: "Look at call detail records", Args: cobra.ArbitraryArgs,
 		Example:                    "  creditstream cdr check --format asterisk-csv --zone Europe/Paris Master.csv",
 		SuggestionsMinimumDistance: 2,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(cmd, args[0])
-			}
-			return cmd.Help()
-		},
+		RunE:                       helpOrUnknown,
 	}
 	cmd.AddCommand(newCDRCheck(environ))
 	return cmd

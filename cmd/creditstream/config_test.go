@@ -243,7 +243,8 @@ func TestHelp(t *testing.T) {
 		"help_deck.golden": {"deck"}, "help_deck_check.golden": {"deck", "check", "-h"}, "help_deck_diff.golden": {"help", "deck", "diff"},
 		"help_dlq.golden": {"dlq", "--help"}, "help_dlq_list.golden": {"dlq", "list", "--help"},
 		"help_correct.golden": {"correct", "--help"}, "help_dlq_show.golden": {"dlq", "show", "--help"}, "help_dlq_replay.golden": {"dlq", "replay", "--help"}, "help_dlq_drop.golden": {"dlq", "drop", "--help"},
-		"help_cdr.golden": {"cdr"}, "help_cdr_check.golden": {"cdr", "check", "--help"},
+		"help_load.golden": {"load", "--help"},
+		"help_cdr.golden":  {"cdr"}, "help_cdr_check.golden": {"cdr", "check", "--help"},
 	} {
 		out, errs, err := execute(t, args...)
 		if err != nil || errs != "" {
@@ -263,14 +264,14 @@ func TestUsageErrors(t *testing.T) {
 		want string
 	}{
 		{[]string{"sandbx"}, `unknown command "sandbx": did you mean sandbox?: see creditstream --help`},
-		{[]string{"cdr", "chck"}, `unknown command "chck": did you mean check?: see creditstream --help`},
+		{[]string{"cdr", "chck"}, `unknown command "chck": did you mean check?: see creditstream cdr --help`},
 		{[]string{"serve"}, `unknown command "serve": see creditstream --help`},
 		{[]string{"--verbose"}, "unknown flag: --verbose: see creditstream --help"},
 		{[]string{"run", "--broker=x"}, "unknown flag: --broker: see creditstream run --help"},
 		{[]string{"deck", "chek"}, `unknown command "chek": did you mean check?: see creditstream deck --help`},
 		{[]string{"deck", "check"}, "expected DIR, not 0 arguments: see creditstream deck check --help"},
 		{[]string{"deck", "diff", "a"}, "expected A and B, not 1 arguments: see creditstream deck diff --help"},
-		{[]string{"dlq", "lst"}, `unknown command "lst": see creditstream dlq --help`},
+		{[]string{"dlq", "lst"}, `unknown command "lst": did you mean list?: see creditstream dlq --help`},
 		{[]string{"dlq", "show", "x"}, `"x" is no id of a dead letter: expected topic/partition/offset, such as cdrs/3/81723`},
 		{[]string{"dlq", "show"}, `expected the id of one dead letter, such as cdrs/3/81723: see creditstream dlq show --help`},
 		{[]string{"dlq", "replay", "--brokers=b:1"}, "nothing is chosen: give at least one of --reason, "},

@@ -171,12 +171,8 @@ record in the log: topic/partition/offset.`,
   creditstream dlq show --brokers kafka-1:9092 cdrs/3/81723
   creditstream dlq replay --brokers kafka-1:9092 --deck /etc/creditstream/deck --reason no_rate --since 2d --dry-run
   creditstream dlq drop --brokers kafka-1:9092 --source lab-1 --reason-text "calls of the test bench"`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q: see creditstream dlq --help", args[0])}
-			}
-			return cmd.Help()
-		},
+		RunE:                       helpOrUnknown,
+		SuggestionsMinimumDistance: 2,
 	}
 	dlq.AddCommand(newDLQList(environ), newDLQShow(environ), newDLQReplay(environ), newDLQDrop(environ))
 	return dlq

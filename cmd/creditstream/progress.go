@@ -5,79 +5,57 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 )
 
 const (
-	unknownSize   = -1
-	progressWidth = 40     // characters of a full bar
-	progressEvery = 10_000 // records, where the size is unknown
+	progressEvery = 200 * time.Millisecond
+	barWidth      = 30
 )
 
-// A progress shows on a terminal how much of the input was read. A nil one shows
-// nothing.
+// progress draws a bar on a terminal; elsewhere it draws nothing.
 type progress struct {
-	w       io.Writer
-	size    int64 // bytes, or unknownSize
-	read    int64
-	records int
-	percent int64 // that is shown
+	out   io.Writer // nil: nothing is drawn
+	total int64     // bytes; 0: not known
+	began time.Time
+	last  time.Time
+	drawn bool
 }
 
-// newProgress returns nil if w is no terminal.
-func newProgress(w io.Writer, size int64) *progress {
-	file, ok := w.(*os.File)
-	if !ok {
-		return nil
-	}
-	info, err := file.Stat()
-	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return nil
-	}
-	return &progress{w: w, size: size, percent: -1}
-}
-
-// reader counts what is read from in.
-func (p *progress) reader(in io.Reader) io.Reader {
-	if p == nil {
-		return in
-	}
-	return io.TeeReader(in, p)
-}
-
-// Write counts b as read.
-func (p *progress) Write(b []byte) (int, error) {
-	p.read += int64(len(b))
-	return len(b), nil
-}
-
-// record counts a record and draws the bar anew if it has changed. The file may
-// grow while it is read.
-func (p *progress) record() {
-	if p == nil {
-		return
-	}
-	p.records++
-	if p.size == unknownSize {
-		if p.records%progressEvery == 0 {
-			p.draw(fmt.Sprintf("%d CDRs", p.records))
+func newProgress(out io.Writer, total int64, now time.Time) *progress {
+	p := &progress{total: total, began: now}
+	if f, ok := out.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			p.out = out
 		}
-		return
 	}
-	percent := min(p.read, p.size) * 100 / max(p.size, 1)
-	if percent == p.percent {
-		return
-	}
-	p.percent = percent
-	full := int(percent) * progressWidth / 100
-	p.draw(fmt.Sprintf("[%s%s] %3d%%  %d CDRs", strings.Repeat("=", full), strings.Repeat(" ", progressWidth-full), percent, p.records))
+	return p
 }
 
-// draw writes over the line that is there. That it cannot is no reason to stop.
-func (p *progress) draw(text string) { _, _ = fmt.Fprintf(p.w, "\r%s\x1b[K", text) }
+// show draws how far things are, a few times a second.
+func (p *progress) show(done int64, records int, now time.Time) {
+	if p.out == nil || now.Sub(p.last) < progressEvery {
+		return
+	}
+	p.last, p.drawn = now, true
+	_, _ = fmt.Fprint(p.out, "\r\x1b[K"+p.line(done, records, now)) // a terminal that is gone stops no load
+}
 
-// end takes the bar away.
-func (p *progress) end() {
-	if p != nil {
-		p.draw("")
+func (p *progress) line(done int64, records int, now time.Time) string {
+	rate := float64(records) / max(now.Sub(p.began).Seconds(), 0.001)
+	text := fmt.Sprintf("%s, %.0f/s", count(records, "record"), rate)
+	if p.total <= 0 {
+		return text
+	}
+	part := min(1, float64(done)/float64(p.total))
+	full := int(part * barWidth)
+	return fmt.Sprintf("[%s%s] %3.0f %%  %s", strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), part*100, text)
+}
+
+// clear takes the bar away, so that a line can be written.
+func (p *progress) clear() {
+	if p.drawn {
+		_, _ = fmt.Fprint(p.out, "\r\x1b[K")
+		p.drawn, p.last = false, time.Time{}
 	}
 }

@@ -74,18 +74,17 @@ func rateFiles(cmd *cobra.Command, c *rateConfig, formats cdr.Options, decks *ra
 	if len(files) == 0 {
 		files = []string{stdinName}
 	}
-	size, err := sizeOf(files)
-	if err != nil {
+	if err := checkInputs(files); err != nil {
 		return err
 	}
 	out := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<16)
 	r := &rater{
 		decks: decks, explain: c.explain, format: formats.Format, decoder: cdr.NewDecoder(formats), out: out, encoder: json.NewEncoder(out),
-		totals: newTotals(), progress: newProgress(cmd.ErrOrStderr(), size), now: time.Now(),
+		totals: newTotals(), bar: newProgress(cmd.ErrOrStderr(), sizeOf(files), time.Now()), now: time.Now(),
 	}
 	r.encoder.SetEscapeHTML(false)
-	err = r.files(cmd.Context(), cmd.InOrStdin(), files)
-	r.progress.end()
+	err := r.files(cmd.Context(), cmd.InOrStdin(), files)
+	r.bar.clear()
 	if flushErr := out.Flush(); err == nil && flushErr != nil {
 		err = fmt.Errorf("write: %w", flushErr)
 	}
@@ -97,21 +96,23 @@ func rateFiles(cmd *cobra.Command, c *rateConfig, formats cdr.Options, decks *ra
 
 // A rater answers CDRs with their price.
 type rater struct {
-	decks    *rating.Decks
-	explain  bool
-	format   cdr.Format
-	decoder  *cdr.Decoder
-	out      *bufio.Writer
-	encoder  *json.Encoder // to out
-	totals   *totals
-	progress *progress
-	now      time.Time // chooses the version of a mapping, as for records that are appended now
+	decks   *rating.Decks
+	explain bool
+	format  cdr.Format
+	decoder *cdr.Decoder
+	out     *bufio.Writer
+	encoder *json.Encoder // to out
+	totals  *totals
+	bar     *progress
+	read    int64 // bytes of the files before
+	records int
+	now     time.Time // chooses the version of a mapping, as for records that are appended now
 }
 
 func (r *rater) files(ctx context.Context, stdin io.Reader, names []string) error {
 	for _, name := range names {
 		if name == stdinName {
-			if err := r.read(ctx, "stdin", stdin); err != nil {
+			if err := r.input(ctx, "stdin", stdin); err != nil {
 				return err
 			}
 			continue
@@ -120,7 +121,7 @@ func (r *rater) files(ctx context.Context, stdin io.Reader, names []string) erro
 		if err != nil {
 			return err
 		}
-		err = r.read(ctx, name, file)
+		err = r.input(ctx, name, file)
 		_ = file.Close() // it was only read
 		if err != nil {
 			return err
@@ -129,9 +130,11 @@ func (r *rater) files(ctx context.Context, stdin io.Reader, names []string) erro
 	return nil
 }
 
-// read answers every record of one input.
-func (r *rater) read(ctx context.Context, name string, in io.Reader) error {
-	pieces := cdr.NewSplitter(r.progress.reader(in), r.format)
+// input answers every record of one input.
+func (r *rater) input(ctx context.Context, name string, in io.Reader) error {
+	pieces := cdr.NewSplitter(in, r.format)
+	end := int64(0)
+	defer func() { r.read += end }()
 	for {
 		if ctx.Err() != nil {
 			return fmt.Errorf("%s: interrupted: not every CDR was read", name)
@@ -146,7 +149,9 @@ func (r *rater) read(ctx context.Context, name string, in io.Reader) error {
 		if err := r.answer(name, &piece); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
-		r.progress.record()
+		r.records++
+		end = piece.Offset + int64(len(piece.Data))
+		r.bar.show(r.read+end, r.records, time.Now())
 	}
 }
 

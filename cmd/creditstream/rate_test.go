@@ -225,32 +225,3 @@ func (e *endless) Read(p []byte) (int, error) {
 	e.read += n
 	return n, nil
 }
-
-func TestProgress(t *testing.T) {
-	t.Parallel()
-	if p := newProgress(new(bytes.Buffer), 10); p != nil {
-		t.Error("a bar without a terminal")
-	}
-	var out bytes.Buffer
-	p := &progress{w: &out, size: 8, percent: -1}
-	in := p.reader(strings.NewReader("01234567 and what came later"))
-	for _, n := range []int64{2, 0, 2, 20} {
-		if _, err := io.CopyN(io.Discard, in, n); err != nil {
-			t.Fatal(err)
-		}
-		p.record()
-	}
-	p.end()
-	bar := func(full int) string { return "[" + strings.Repeat("=", full) + strings.Repeat(" ", 40-full) + "]" }
-	if want := "\r" + bar(10) + "  25%  1 CDRs\x1b[K\r" + bar(20) + "  50%  3 CDRs\x1b[K\r" + bar(40) + " 100%  4 CDRs\x1b[K\r\x1b[K"; out.String() != want {
-		t.Errorf("got %q, want %q", out.String(), want)
-	}
-	out.Reset()
-	p = &progress{w: &out, size: unknownSize}
-	for range 2 * progressEvery {
-		p.record()
-	}
-	if want := "\r10000 CDRs\x1b[K\r20000 CDRs\x1b[K"; out.String() != want {
-		t.Errorf("got %q, want %q", out.String(), want)
-	}
-}

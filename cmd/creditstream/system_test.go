@@ -79,13 +79,15 @@ func newPlant(t *testing.T) *plant {
 }
 
 // processor starts one; the API is at http, or at a port of its own when empty.
-func (p *plant) processor(http string) *process {
+func (p *plant) processor(http string, more ...string) *process {
 	p.t.Helper()
 	if http == "" {
 		http = freeAddr(p.t)
 	}
-	return start(p.t, nil, "run", "--brokers", p.kafka, "--redis", cmp.Or(p.via, p.redis.Addr()), "--deck", p.deck,
-		"--http", http, "--session-timeout", "1s", "--partitions", strconv.Itoa(plantPartitions), "--shards", "16")
+	return start(p.t, nil, append([]string{
+		"run", "--brokers", p.kafka, "--redis", cmp.Or(p.via, p.redis.Addr()), "--deck", p.deck,
+		"--http", http, "--session-timeout", "1s", "--partitions", strconv.Itoa(plantPartitions), "--shards", "16",
+	}, more...)...)
 }
 
 // retry calls the API until it answers 200; a refusal fails the test.
