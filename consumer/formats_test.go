@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,7 +109,8 @@ func TestStreamOfFormats(t *testing.T) {
 			t.Error("a dead letter has lost the headers that say how it is read")
 		}
 	}
-	if got := strings.Join(reasons, " "); got != "several_calls bad_format bad_format" {
+	slices.Sort(reasons) // they lie in several partitions
+	if got := strings.Join(reasons, " "); got != "bad_format bad_format several_calls" {
 		t.Errorf("parked: %s", got)
 	}
 }
