@@ -109,7 +109,7 @@ func TestStreamOfFormats(t *testing.T) {
 			t.Error("a dead letter has lost the headers that say how it is read")
 		}
 	}
-	slices.Sort(reasons) // which partition a dead letter without a key is in is left to chance here
+	slices.Sort(reasons) // they lie in several partitions
 	if got := strings.Join(reasons, " "); got != "bad_format bad_format several_calls" {
 		t.Errorf("parked: %s", got)
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/creditstream/creditstream/consumer/cdr"
 	"github.com/creditstream/creditstream/rating"
@@ -26,9 +25,12 @@ func typicalOf(tb testing.TB, f cdr.Format) (d *cdr.Decoder, data []byte) {
 		return cdr.NewDecoder(cdr.Options{}), []byte(sample)
 	}
 	tr := readTrap(tb, filepath.Join("testdata", "traps", string(f), typical[f]+".txt"))
-	opt := cdr.Options{Format: f, Lenient: true, Zone: time.FixedZone("", 3600)}
+	zone, err := cdr.LoadZone("Europe/Paris")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	opt := cdr.Options{Format: f, Lenient: true, Zone: zone}
 	if tr.mapping != nil {
-		var err error
 		if opt.Mapping, err = cdr.LoadMapping("m", tr.mapping, nil); err != nil {
 			tb.Fatal(err)
 		}
