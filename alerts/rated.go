@@ -28,6 +28,7 @@ func appendRated(dst []byte, r *kafka.Record, v *balance.Verdict) []byte {
 		dst = cdr.AnsweredAt.UTC().AppendFormat(dst, time.RFC3339Nano)
 		dst = append(dst, '"')
 	}
+	dst = appendNumber(dst, "duration_ms", cdr.DurationMillis)
 	dst = appendNumber(dst, "charged_seconds", charge.ChargedSeconds)
 	dst = appendMoney(dst, "charge", charge.Amount)
 	dst = appendOptional(dst, "currency", charge.Currency)

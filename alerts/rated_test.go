@@ -26,6 +26,7 @@ type ratedJSON struct {
 	Prefix         string          `json:"prefix,omitempty"`
 	Band           string          `json:"band,omitempty"`
 	AnsweredAt     string          `json:"answered_at,omitempty"`
+	DurationMillis int64           `json:"duration_ms"`
 	ChargedSeconds int64           `json:"charged_seconds"`
 	Charge         rating.Micros   `json:"charge"`
 	Currency       string          `json:"currency,omitempty"`
@@ -53,6 +54,7 @@ func TestRatedLikeEncodingJSON(t *testing.T) {
 			CDR: rating.CDR{
 				ID: text.Draw(t, "id"), Source: text.Draw(t, "source"), Account: text.Draw(t, "account"), User: text.Draw(t, "user"),
 				Kind: rating.Kind(text.Draw(t, "kind")), Callee: text.Draw(t, "callee"),
+				DurationMillis: rapid.Int64Min(0).Draw(t, "millis"),
 			},
 			Charge: rating.Charge{
 				Amount: rating.Micros(rapid.Int64Range(0, int64(rating.MaxTotal)).Draw(t, "amount")), Currency: text.Draw(t, "currency"),
@@ -62,7 +64,7 @@ func TestRatedLikeEncodingJSON(t *testing.T) {
 			Outcome: rapid.SampledFrom([]balance.Outcome{balance.Charged, balance.Free, balance.Duplicate}).Draw(t, "outcome"),
 		}
 		want := ratedJSON{
-			v.CDR.ID, v.CDR.Source, v.CDR.Account, v.CDR.User, v.CDR.Kind, v.CDR.Callee, v.Charge.Destination, v.Charge.Prefix, v.Charge.Band, "",
+			v.CDR.ID, v.CDR.Source, v.CDR.Account, v.CDR.User, v.CDR.Kind, v.CDR.Callee, v.Charge.Destination, v.Charge.Prefix, v.Charge.Band, "", v.CDR.DurationMillis,
 			v.Charge.ChargedSeconds, v.Charge.Amount, v.Charge.Currency, v.Outcome, v.Charge.Deck, r.Topic, r.Partition, r.Offset,
 		}
 		if rapid.Bool().Draw(t, "answered") {

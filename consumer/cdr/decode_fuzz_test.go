@@ -81,14 +81,22 @@ func FuzzKamailioJSON(f *testing.F)       { fuzzDecode(f, cdr.KamailioJSON) }
 // FuzzEnvelope: content types and CloudEvents of any bytes.
 func FuzzEnvelope(f *testing.F) {
 	for _, e := range events() {
-		f.Add([]byte(e.contentType), []byte(e.value))
+		f.Add([]byte(e.contentType), []byte("pbx-1"), []byte(e.value))
+	}
+	// A header that ends within a character once ended the process.
+	const line = `acme,+33142685300,+442071838750,out,,c,d,Dial,,2026-11-22 07:00:00,2026-11-22 07:00:05,2026-11-22 07:01:05,65,60,ANSWERED,DOCUMENTATION`
+	for _, source := range []string{"pbx\xc2", "pbx\xff", ""} {
+		f.Add([]byte(cdr.AsteriskCSV.MediaType()), []byte(source), []byte(line))
 	}
 	d := cdr.NewDecoder(cdr.Options{Zone: time.UTC, Lenient: true})
-	f.Fuzz(func(t *testing.T, contentType, data []byte) {
+	f.Fuzz(func(t *testing.T, contentType, source, data []byte) {
 		var c rating.CDR
-		err := d.Decode(&cdr.Record{Value: data, ContentType: contentType}, &c)
+		err := d.Decode(&cdr.Record{Value: data, ContentType: contentType, Source: source}, &c)
 		if fault, ok := errors.AsType[*cdr.Fault](err); ok && (fault.At > len(data) || fault.Message == "") {
 			t.Fatalf("%q %q: %+v", contentType, data, fault)
+		}
+		if !utf8.ValidString(c.Source) {
+			t.Fatalf("%q: source %q", source, c.Source)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/creditstream/creditstream/rating"
 )
@@ -62,7 +63,13 @@ func (d *Decoder) Decode(rec *Record, c *rating.CDR) error {
 		return Canonical(rec.Value, c) // as nearly always
 	}
 	*c = rating.CDR{}
+	if !utf8.Valid(rec.Source) {
+		return &Fault{Reason: rating.BadField, Field: "source", At: -1, Message: "in the record's header is no UTF-8"}
+	}
 	e := envelope{data: rec.Value, source: rec.Source}
+	if len(e.source) == 0 {
+		e.source = nil // an empty header says nothing
+	}
 	if fault := e.open(rec.ContentType); fault != nil {
 		return fault
 	}

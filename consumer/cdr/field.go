@@ -149,7 +149,7 @@ func isAccount(raw []byte) bool {
 func hasControl(raw []byte) bool {
 	for i, b := range raw {
 		// In valid UTF-8 a 0xC2 has a next byte, and below 0xA0 that makes C1.
-		if b < ' ' || b == 0x7f || b == 0xc2 && raw[i+1] < 0xa0 {
+		if b < ' ' || b == 0x7f || b == 0xc2 && i+1 < len(raw) && raw[i+1] < 0xa0 {
 			return true
 		}
 	}

@@ -71,14 +71,22 @@ func invalidAt(data []byte) int {
 	return at
 }
 
-// isHeader reports whether the first two columns of a line are their own names.
+// isHeader reports whether the first two columns of a line that have names are
+// those. One is not enough: a value may be the same word.
 func isHeader(line []byte, columns []column, names []string) bool {
-	for i := range min(2, len(names)) {
+	named := 0
+	for i := range min(len(columns), len(names)) {
+		if names[i] == "" {
+			continue
+		}
 		if string(line[columns[i].from:columns[i].to]) != names[i] {
 			return false
 		}
+		if named++; named == 2 {
+			return true
+		}
 	}
-	return len(names) > 1
+	return false
 }
 
 func (r *row) unquoted(c column) []byte {

@@ -76,14 +76,15 @@ func (c *call) next() int {
 
 // takeRated takes a rated record of the call. Of the records of a call at most one
 // is charged, but for copies of different price that a failover has put into
-// another order: then the last one counts. A record of no length is free and may
-// stand beside it; a duplicate cost nothing.
-func (c *call) takeRated(outcome balance.Outcome, charge rating.Micros) {
+// another order: then the last one counts. A record of no length is free and claims
+// no id: the call itself may still come, so it counts as never rated. A duplicate
+// cost nothing.
+func (c *call) takeRated(outcome balance.Outcome, charge rating.Micros, millis int64) {
 	switch outcome {
 	case balance.Charged:
 		c.rated, c.charge = true, charge
 	case balance.Free:
-		c.rated = true
+		c.rated = c.rated || millis > 0
 	case balance.Duplicate, balance.Parked, balance.Skipped:
 	}
 }

@@ -167,6 +167,7 @@ func (r *run) takeRated(rec *kafka.Record) error {
 		Source     string          `json:"source"`
 		Account    string          `json:"account"`
 		AnsweredAt time.Time       `json:"answered_at"`
+		Millis     int64           `json:"duration_ms"`
 		Charge     rating.Micros   `json:"charge"`
 		Outcome    balance.Outcome `json:"outcome"`
 	}
@@ -174,7 +175,7 @@ func (r *run) takeRated(rec *kafka.Record) error {
 		return fmt.Errorf("rated record at %s/%d/%d: %w", rec.Topic, rec.Partition, rec.Offset, err)
 	}
 	if c := r.calls[nameOf(v.Source, v.ID, v.Account, v.AnsweredAt)]; c != nil {
-		c.takeRated(v.Outcome, v.Charge)
+		c.takeRated(v.Outcome, v.Charge, v.Millis)
 	}
 	return nil
 }

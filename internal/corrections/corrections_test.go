@@ -288,6 +288,10 @@ func TestWhatACallHasCost(t *testing.T) {
 	w := newWorld(t)
 	w.create("acme", "USD")
 	w.create("globex", "USD")
+	w.send(w.call("3", "acme", 0)) // claims no id: its correction would be charged beside the call
+	if got := w.correct(w.config(), w.call("3", "acme", 60)); got[0].Err == nil || !strings.Contains(got[0].Err.Error(), "never rated") {
+		t.Errorf("a record of no length: %+v", got[0])
+	}
 	w.send(w.call("1", "acme", 100), w.call("1", "acme", 70), w.call("1", "acme", 0), w.call("1", "globex", 5))
 	w.want(w.call("1", "acme", 100), "1.000000", "1.000000", "0.000000")
 	internal := strings.Replace(w.call("2", "acme", 30), "user_out", "internal", 1)
