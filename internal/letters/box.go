@@ -64,7 +64,7 @@ func (b *Box) Index(ctx context.Context, f *Filter) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := indexing{decoder: b.Decoder, filter: f, at: map[alerts.LetterID]int{}, markers: map[alerts.LetterID]*alerts.Marker{}}
+	r := indexing{decoder: b.Decoder, filter: f, texts: map[string]string{}, at: map[alerts.LetterID]int{}, markers: map[alerts.LetterID]*alerts.Marker{}}
 	for p := range partitions {
 		for rec, err := range b.Client.Scan(ctx, b.Topic, p, 0) {
 			if err == nil {
@@ -106,6 +106,7 @@ type indexing struct {
 	decoder *cdr.Decoder
 	filter  *Filter
 	index   Index
+	texts   map[string]string                  // each once: a thousand records have one fault and one account
 	at      map[alerts.LetterID]int            // of those in the index
 	markers map[alerts.LetterID]*alerts.Marker // the newest of each
 }
@@ -117,6 +118,9 @@ func (r *indexing) take(rec *kafka.Record) error {
 		r.index.Strange++
 		return nil //nolint:nilerr // somebody else wrote into the topic: counted
 	case m != nil:
+		for _, s := range []*string{&m.ID.Topic, &m.Done, &m.By, &m.Text} {
+			*s = r.once(*s)
+		}
 		if before := r.markers[m.ID]; before == nil || before.At.Before(m.At) {
 			r.markers[m.ID] = m
 		}
@@ -133,9 +137,21 @@ func (r *indexing) take(rec *kafka.Record) error {
 	if len(r.index.Entries) == MaxLetters {
 		return ErrTooMany
 	}
-	r.at[l.ID] = len(r.index.Entries)
+	for _, s := range []*string{&e.ID.Topic, (*string)(&e.Reason), &e.Message, &e.Account, &e.Source} {
+		*s = r.once(*s)
+	}
+	r.at[e.ID] = len(r.index.Entries)
 	r.index.Entries = append(r.index.Entries, e)
 	return nil
+}
+
+// once returns s, in memory that every equal text shares.
+func (r *indexing) once(s string) string {
+	if t, ok := r.texts[s]; ok {
+		return t
+	}
+	r.texts[s] = s
+	return s
 }
 
 func (r *indexing) entry(l *alerts.Letter) Entry {
