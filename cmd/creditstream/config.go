@@ -53,7 +53,7 @@ func (c *runConfig) settings() *settings {
 	s.add("redis-db", "0", whole(&c.RedisDB, 0, 1<<20), "database of a Redis that is no cluster")
 	s.add("deck", "", directory(&c.DeckDir), "directory of the rate deck, or of several, one in each directory; read again on a change and on SIGHUP")
 	s.add("accept-past-decks", "false", truth(&c.AcceptPastDecks),
-		"take decks that are valid already though the store does not know them: after Redis was restored from an older backup")
+		"take decks that are valid already though the store does not know them: to add a rate that was missing, or after Redis was restored from an older backup")
 	c.formatConfig.settings(s)
 	s.add("http", "127.0.0.1:8080", loopbackAddress(&c.HTTP), "address of the API, health and metrics; loopback only")
 	c.logConfig.settings(s, "info")

@@ -146,7 +146,7 @@ func (k *deckKeeper) note(ctx context.Context, store deckStore) error {
 	}
 	err := store.NoteDecks(ctx, k.Versions(), k.options)
 	if _, late := errors.AsType[*balance.LateDeckError](err); late {
-		return fmt.Errorf("%w; if it was added in time but Redis was away, or was restored from a backup that is older than the deck, "+
+		return fmt.Errorf("%w; if it only adds a rate that was missing, or was added in time but Redis was away or was restored from an older backup, "+
 			"start once with --accept-past-decks", err)
 	}
 	return err

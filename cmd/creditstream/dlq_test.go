@@ -64,6 +64,36 @@ func wants(t *testing.T, out string, want ...string) {
 	}
 }
 
+// addRate makes p.deck a directory of two decks: the one that it was, and a copy
+// with one rate more that is valid a second later.
+func (p *plant) addRate(line string) {
+	p.t.Helper()
+	decks := p.t.TempDir()
+	for _, name := range []string{"deck.yaml", "out.csv"} {
+		b, err := os.ReadFile(filepath.Join(p.deck, name))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		text := string(b)
+		mended := strings.Replace(text, "valid_from: 2020-01-01T00:00:00Z", "valid_from: 2020-01-01T00:00:01Z", 1)
+		if name == "out.csv" {
+			mended = text + line + "\n"
+		}
+		if mended == text {
+			p.t.Fatalf("%s is as it was:\n%s", name, text)
+		}
+		for dir, text := range map[string]string{"first": text, "mended": mended} {
+			if err := os.MkdirAll(filepath.Join(decks, dir), 0o700); err != nil {
+				p.t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(decks, dir, name), []byte(text), 0o600); err != nil {
+				p.t.Fatal(err)
+			}
+		}
+	}
+	p.deck = decks
+}
+
 // An operator on Monday: lists, looks, mends the deck, replays, drops the rest.
 func TestDeadLettersOfAWeekend(t *testing.T) {
 	p := newPlant(t)
@@ -106,14 +136,12 @@ func TestDeadLettersOfAWeekend(t *testing.T) {
 	wants(t, p.tool(1, "dlq", "show", "cdrs/1/3"), "cdrs/1/3: there is no such dead letter")
 
 	wants(t, p.tool(0, "dlq", "replay", "--reason=no_rate", "--deck", p.deck, "--dry-run"), "1/2  cdrs/1/0  would be sent: would be parked again as no_rate")
-	if err := os.WriteFile(filepath.Join(p.deck, "out.csv"), []byte("prefix,destination,country,setup_fee,price,first,next\n33,France,FR,0,0.10,60,60\n49,Germany,DE,0,0.30,60,60\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	p.addRate("49,Germany,DE,0,0.30,60,60")
 	wants(t, p.tool(0, "dlq", "replay", "--reason=no_rate", "--deck", p.deck, "--dry-run"),
 		"1/2  cdrs/1/0  would be sent: would be charged 0.300000 USD for 60 s, Germany", "2 charged, in sum 0.600000 USD")
 	p.awaitOpen(3)
 	run.stop(t)
-	run = p.processor(p.http)
+	run = p.processor(p.http, "--accept-past-decks")
 	awaitReady(t, run, "http://"+p.http)
 	wants(t, p.tool(0, "dlq", "replay", "--reason=no_rate", "--operator", "ann"), "2/2  cdrs/1/1  sent\n", "2 dead letters: 2 sent")
 	await(t, 30*time.Second, "both calls are charged", func() error {
