@@ -12,6 +12,7 @@ import (
 
 	"github.com/creditstream/creditstream/consumer"
 	"github.com/creditstream/creditstream/internal/letters"
+	"github.com/creditstream/creditstream/rating"
 )
 
 // Every metric of ours that an alert names is exported by a processor, or written
@@ -77,5 +78,19 @@ func TestAlertRulesNameMetricsThatExist(t *testing.T) {
 	}
 	if seen < 3 {
 		t.Errorf("%d metrics of ours in all rules", seen)
+	}
+}
+
+// The guide for the operator says of every reason what to do.
+func TestGuideKnowsEveryReason(t *testing.T) {
+	t.Parallel()
+	guide, err := os.ReadFile("../../docs/dead-letters.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rating.Reasons() {
+		if !regexp.MustCompile("(?m)^\\|.*`" + string(r) + "`.*\\|.*\\|.*\\|$").Match(guide) {
+			t.Errorf("docs/dead-letters.md does not say what to do about %s", r)
+		}
 	}
 }
