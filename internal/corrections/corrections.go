@@ -282,7 +282,7 @@ func (r *run) append(ctx context.Context, x *call, number int, res *Result) erro
 	switch first, found := x.steps[number]; {
 	case !found:
 		return errNotThere
-	case first.amount != res.Adjusted:
+	case first.amount != res.Adjusted, x.next() != number+1: // other money, or corrected further
 		return ErrOvertaken
 	}
 	return nil

@@ -333,6 +333,7 @@ type rival struct {
 	*alerts.Commands
 
 	amount rating.Micros
+	more   rating.Micros // of a further correction by it; 0: none
 }
 
 func (r *rival) Append(ctx context.Context, c *balance.Command) (int, int64, error) {
@@ -340,6 +341,13 @@ func (r *rival) Append(ctx context.Context, c *balance.Command) (int, int64, err
 	other.Amount, other.Operator = &r.amount, "bob"
 	if _, _, err := r.Commands.Append(ctx, &other); err != nil {
 		return 0, 0, err
+	}
+	if r.more != 0 {
+		next := other
+		next.Amount, next.ID = &r.more, strings.TrimSuffix(c.ID, "/1")+"/2"
+		if _, _, err := r.Commands.Append(ctx, &next); err != nil {
+			return 0, 0, err
+		}
 	}
 	return r.Commands.Append(ctx, c)
 }
@@ -349,14 +357,14 @@ func TestTwoRunsAtTheSameTime(t *testing.T) {
 	w.create("acme", "USD")
 	w.send(w.call("1", "acme", 100), w.call("2", "acme", 100))
 	cfg := w.config()
-	cfg.Commands = &rival{w.commands, 300_000}
+	cfg.Commands = &rival{w.commands, 300_000, 0}
 	if r := w.correct(cfg, w.call("1", "acme", 40))[0]; !errors.Is(r.Err, corrections.ErrOvertaken) {
 		t.Errorf("%+v", r)
 	}
 	if got := w.balance("acme"); got != "-1.700000" {
 		t.Errorf("balance %s", got)
 	}
-	cfg.Commands = &rival{w.commands, 600_000} // the same correction
+	cfg.Commands = &rival{w.commands, 600_000, 0} // the same correction
 	if r := w.correct(cfg, w.call("2", "acme", 40))[0]; r.Err != nil {
 		t.Errorf("%+v", r)
 	}
@@ -364,6 +372,13 @@ func TestTwoRunsAtTheSameTime(t *testing.T) {
 		t.Errorf("balance %s", got)
 	}
 	w.want(w.call("1", "acme", 40), "0.700000", "0.400000", "0.300000")
+
+	w.send(w.call("3", "acme", 100))
+	cfg.Commands = &rival{w.commands, 600_000, 100_000} // the same, and then a further one
+	if r := w.correct(cfg, w.call("3", "acme", 40))[0]; !errors.Is(r.Err, corrections.ErrOvertaken) {
+		t.Errorf("%+v", r)
+	}
+	w.want(w.call("3", "acme", 40), "0.300000", "0.400000", "-0.100000")
 }
 
 // A correction that was refused has changed nothing.
