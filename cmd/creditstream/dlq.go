@@ -93,7 +93,7 @@ const (
 
 // actSettings are those of commands that change something.
 func actSettings(s *settings, operator *string, dryRun *bool) {
-	s.add("operator", "", matching(operator, `[!-~]{1,128}`, "1 to 128 visible ASCII characters"), "who does this; default: the user of the operating system")
+	s.add("operator", "", operatorName(operator), "who does this; default: the user of the operating system")
 	s.add("dry-run", "false", truth(dryRun), "only say what would be done")
 }
 
@@ -114,7 +114,16 @@ func actor(operator string) (string, error) {
 	if err != nil {
 		return "", usageError{fmt.Errorf("the user of the operating system is not known (%w): give --operator", err)}
 	}
-	return u.Username, nil
+	var name string
+	if err := operatorName(&name).set(u.Username); err != nil {
+		return "", usageError{fmt.Errorf("the user of the operating system, %q, %w: give --operator", u.Username, err)}
+	}
+	return name, nil
+}
+
+// operatorName reads what a command or a marker may carry of who did it.
+func operatorName(at *string) value {
+	return matching(at, `[!-~]{1,128}`, "1 to 128 visible ASCII characters")
 }
 
 // box connects to the dead-letter topic. The caller closes the client.
