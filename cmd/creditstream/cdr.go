@@ -149,16 +149,7 @@ type canonical struct {
 
 func (c *checker) answer(piece *cdr.Piece, place string) answer {
 	var call rating.CDR
-	rec := cdr.Record{Value: piece.Data, AppendMillis: time.Now().UnixMilli()}
-	if c.source != "" {
-		rec.Source = []byte(c.source)
-	}
-	var err error
-	if piece.Fault != nil {
-		err = piece.Fault
-	} else {
-		err = c.decoder.Decode(&rec, &call)
-	}
+	err := decodePiece(c.decoder, piece, c.source, time.Now(), &call)
 	if skip, ok := errors.AsType[*cdr.Skip](err); ok {
 		return answer{Skip: skip.Why}
 	}

@@ -51,12 +51,7 @@ To repeat it is safe: the same file twice changes nothing. Of two runs at the sa
 one counts, and the other says so. An adjustment counts when a processor has applied it.`,
 		Example: `  creditstream correct --brokers kafka-1:9092 --redis redis-1:6379 --deck /etc/creditstream/deck --dry-run fixed.jsonl
   creditstream correct --config /etc/creditstream/creditstream.yaml --reason-text "wrong rate, ticket 4711" --operator support fixed.jsonl`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usageError{fmt.Errorf("expected one file: see %s --help", cmd.CommandPath())}
-			}
-			return nil
-		},
+		Args: exactly("FILE"),
 	}
 	s.flags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/creditstream/creditstream/consumer/cdr"
+	"github.com/creditstream/creditstream/rating"
 )
 
 // formatConfig says how CDRs are read.
@@ -39,6 +40,19 @@ func timeZone(at **time.Location) value {
 		*at = zone
 		return nil
 	}}
+}
+
+// decodePiece reads a record of a file, as the stream would read it if it were
+// appended now. Its error is that of cdr.Decoder.Decode.
+func decodePiece(d *cdr.Decoder, piece *cdr.Piece, source string, now time.Time, c *rating.CDR) error {
+	if piece.Fault != nil {
+		return piece.Fault
+	}
+	rec := cdr.Record{Value: piece.Data, AppendMillis: now.UnixMilli()}
+	if source != "" {
+		rec.Source = []byte(source)
+	}
+	return d.Decode(&rec, c)
 }
 
 // load reads the mapping, and returns it with everything that is wrong with it.

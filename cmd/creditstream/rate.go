@@ -175,12 +175,7 @@ type unpriced struct {
 // answer writes the line for one record of an input.
 func (r *rater) answer(input string, piece *cdr.Piece) error {
 	var c rating.CDR
-	var err error
-	if piece.Fault != nil {
-		err = piece.Fault
-	} else {
-		err = r.decoder.Decode(&cdr.Record{Value: piece.Data, AppendMillis: r.now.UnixMilli()}, &c)
-	}
+	err := decodePiece(r.decoder, piece, "", r.now, &c)
 	if skip, ok := errors.AsType[*cdr.Skip](err); ok {
 		r.totals.skipped++
 		return r.encoder.Encode(answer{Skip: skip.Why})
