@@ -49,9 +49,11 @@ func (s *stage) move(verb string, args []string) bool {
 		}
 	case "account":
 		s.show(args[0])
+	case "settings":
+		s.showSettings(args[0])
 	case "ledger":
 		for _, l := range s.ledger(args[0]) {
-			s.say("%s %s %s %s", moment(l.at), l.kind, money(rating.Micros(l.amount)), l.reference)
+			s.say("%s %s %s %s", moment(l.At), l.Kind, money(l.Amount), l.Reference)
 		}
 	case "hold-wishes":
 		s.hold = true
@@ -202,6 +204,8 @@ func settingsJSON(named map[string]string) map[string]any {
 			continue
 		case "low":
 			name, to = "low_balance", strings.Split(value, ",")
+		case "high_risk":
+			name, to = "block_high_risk", value == "on"
 		case "overdraft":
 			name = "overdraft_limit"
 		case "lot_months":

@@ -337,7 +337,7 @@ func (s *stage) ledgerSum(id string) *big.Int {
 	s.tb.Helper()
 	sum := new(big.Int)
 	for _, l := range s.ledger(id) {
-		sum.Add(sum, big.NewInt(l.amount))
+		sum.Add(sum, big.NewInt(int64(l.Amount)))
 	}
 	return sum
 }

@@ -32,6 +32,9 @@ func timerText(c *balance.Command) string {
 	if c.Amount != nil {
 		text += " " + money(*c.Amount)
 	}
+	if c.Days > 0 {
+		text += " " + i64(c.Days) + "d"
+	}
 	return text
 }
 
@@ -101,32 +104,79 @@ func lotKind(id string) string {
 	return map[byte]string{'t': "top-up", 'a': "adjustment", 'p': "promotion"}[id[0]]
 }
 
-// moneyIn is one line of an account's ledger.
-type moneyIn struct {
-	kind, reference string
-	amount          int64
-	at              time.Time
+// ledger reads the whole ledger, newest first, by pages of two.
+func (s *stage) ledger(id string) []balance.LedgerEntry {
+	s.tb.Helper()
+	var all []balance.LedgerEntry
+	for before := int64(0); before != 1; {
+		page, err := s.store.Ledger(s.tb.Context(), id, before, 2)
+		if err != nil {
+			s.tb.Fatal(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		all = append(all, page...)
+		before = page[len(page)-1].Number
+	}
+	for i, e := range all {
+		if e.Number != int64(len(all)-i) {
+			s.tb.Fatalf("ledger of %s: entry %d of %d has number %d", id, i, len(all), e.Number)
+		}
+	}
+	return all
 }
 
-// ledger reads the ledger, newest first.
-func (s *stage) ledger(id string) []moneyIn {
+// showSettings tells what account.put has set.
+func (s *stage) showSettings(id string) {
 	s.tb.Helper()
-	lines, err := s.rdb.LRange(s.tb.Context(), "cs:{"+strconv.Itoa(s.store.ShardOf(id))+"}:ledger:"+id, 0, -1).Result()
-	if err != nil {
-		s.tb.Fatal(err)
-	}
-	out := make([]moneyIn, len(lines))
-	for i, line := range lines {
-		f := strings.Fields(line)
-		amount, err := strconv.ParseInt(f[1], 10, 64)
-		at, err2 := strconv.ParseInt(f[2], 10, 64)
-		if err != nil || err2 != nil {
-			s.tb.Fatalf("ledger %q: %v %v", line, err, err2)
-		}
-		out[i] = moneyIn{kind: f[0], amount: amount, at: time.UnixMilli(at), reference: strings.Join(f[3:], " ")}
-		if f[0] == "expiry" {
-			out[i].amount = -amount
+	a := s.account(id)
+	words := []string{id + ":"}
+	add := func(name, value string) {
+		if value != "" {
+			words = append(words, name+"="+value)
 		}
 	}
-	return out
+	var lows []string
+	for _, l := range a.LowBalance {
+		if l.Percent == 0 {
+			lows = append(lows, money(l.Amount))
+		} else {
+			lows = append(lows, l.String())
+		}
+	}
+	add("low", strings.Join(lows, ","))
+	if a.LotMonths != 0 {
+		add("lot_months", strconv.Itoa(a.LotMonths))
+	}
+	add("overdraft", money(a.Overdraft))
+	add("blocked", strings.Join(a.BlockedPrefixes, ","))
+	add("block_high_risk", strconv.FormatBool(a.BlockHighRisk))
+	if r := a.AutoRecharge; r != nil {
+		add("auto", map[bool]string{true: "on", false: "off"}[r.Enabled])
+		if r.Trigger != nil {
+			add("trigger", money(*r.Trigger))
+		}
+		if r.Amount != nil {
+			add("amount", money(*r.Amount))
+		}
+		add("pm", r.PaymentMethod)
+		add("day", capText(r.Caps.PerDay))
+		add("month", capText(r.Caps.PerMonth))
+	}
+	s.say("%s", strings.Join(words, " "))
+}
+
+func capText(c *balance.Cap) string {
+	if c == nil {
+		return ""
+	}
+	count, sum := "-", "-"
+	if c.Count != nil {
+		count = i64(*c.Count)
+	}
+	if c.Amount != nil {
+		sum = money(*c.Amount)
+	}
+	return count + "/" + sum
 }
