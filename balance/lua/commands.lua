@@ -210,7 +210,7 @@ EFFECTS['recharge.request'] = function(b, t, c)
   b.remember(t, 'r/' .. c.n, 'open ' .. amount .. ' ' .. b.at)
   b.write('ZADD', b.due, fmt(b.now + ANSWER_WAIT), timer('unanswered', t, c.n))
   b.line(table.concat({ 'p', t.id, c.n, amount, t.cur, t.pm, b.offset, b.at }, ' '))
-  b.emit(t, 'recharge.requested', ' n=' .. c.n .. ' amount=' .. amount)
+  b.emit(t, 'recharge.requested', ' n=' .. c.n .. ' amount=' .. amount .. ' requests_today=' .. fmt(t.day_n))
 end
 
 local function mismatch(b, t, c, why)
@@ -225,7 +225,7 @@ local function succeeded(b, t, c, was, asked, at)
   b.remember(t, 'r/' .. c.n, 'paid ' .. c.amount .. ' ' .. at)
   local more = fund(b, t, 'recharge', c.amount, 'r' .. c.n, t.id .. '/' .. c.n)
   t.soft = 0
-  if tonumber(c.n) == t.n then t.state, t.open = 'idle', 0 end
+  if tonumber(c.n) == t.n and t.state ~= 'capped' then t.state, t.open = 'idle', 0 end
   b.write('ZREM', b.due, timer('unanswered', t, c.n), timer('retry', t, c.n))
   b.emit(t, 'recharge.succeeded', ' n=' .. c.n .. more)
 end
