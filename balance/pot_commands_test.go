@@ -8,7 +8,6 @@ import (
 	"math/big"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -90,7 +89,7 @@ func (p *pot) put(s *balance.Settings) string {
 		capText(caps.PerMonth) == capText(p.caps.PerMonth)
 	switch {
 	case (p.state == "suspended" || p.state == "cooling") && (method != p.method || auto && !p.auto):
-		p.state, p.soft = "idle", 0
+		p.resume()
 	case p.state == "capped" && !same:
 		p.state = "idle"
 	}
@@ -103,6 +102,12 @@ func (p *pot) put(s *balance.Settings) string {
 	}
 	if s.LowBalance != nil && !slices.Equal(levelSet(s.LowBalance.Value), levelSet(p.lows)) {
 		p.lows, p.told = s.LowBalance.Value, nil
+	}
+	if s.OverdraftLimit != nil {
+		p.overdraft = nil
+		if !s.OverdraftLimit.Null {
+			p.overdraft = bigOf(&s.OverdraftLimit.Value)
+		}
 	}
 	p.currency = cmp.Or(s.Currency, p.currency)
 	p.closed = false
@@ -189,39 +194,51 @@ func (p *pot) byHand(c *balance.Command, at int64) string {
 			return "already_expired"
 		}
 		p.add("promotion", lotID("p", c.ID), amount, at, expires, key)
-		p.event("funds.added", "amount", amount, "expires_at", expires, "kind", "promotion", "reference", key)
+		p.event("funds.added", "amount", amount, "expires_at", expires, "kind", "promotion", "reference", key,
+			"reason", c.Reason, "operator", c.Operator)
 	case amount.Sign() > 0:
-		p.add("adjustment", lotID("a", c.ID), amount, at, expiry(at, p.valid), key)
+		expires := expiry(at, p.valid)
+		p.add("adjustment", lotID("a", c.ID), amount, at, expires, key)
+		p.event("funds.adjusted", "amount", amount, "expires_at", expires, "reference", key, "reason", url.QueryEscape(c.Reason), "operator", c.Operator)
 	default:
 		taken := new(big.Int).Neg(amount)
 		p.used = append(p.used, taken)
 		p.taken = new(big.Int).Add(p.taken, taken)
 		p.entry("adjustment", amount, at, key)
-	}
-	if c.Type == balance.Adjust {
 		p.event("funds.adjusted", "amount", amount, "reference", key, "reason", url.QueryEscape(c.Reason), "operator", c.Operator)
 	}
 	return ""
 }
 
 func (p *pot) purchased(amount *big.Int) {
-	p.last = amount
 	if p.state == "suspended" {
-		p.state = "idle"
+		p.resume()
 	}
+	p.last = amount
+}
+
+func (p *pot) resume() {
+	if p.state == "suspended" {
+		p.event("account.resumed")
+	}
+	p.state, p.soft = "idle", 0
 }
 
 // within returns how many requests there were in the window of a time, and what
-// was or may yet be paid of them.
+// was or may yet be paid of them. What was declined first and paid after all is
+// money of the time at which it was paid.
 func (p *pot) within(at int64, layout string) (count int64, money *big.Int) {
 	money = new(big.Int)
 	window := func(ms int64) string { return time.UnixMilli(ms).UTC().Format(layout) }
 	for _, a := range p.asks {
 		if window(a.at) == window(at) {
 			count++
-			if a.answered != "declined" && !a.declined {
+			if !a.declined {
 				money.Add(money, a.amount)
 			}
+		}
+		if a.declined && a.answered == "paid" && window(a.paidAt) == window(at) {
+			money.Add(money, a.paid)
 		}
 	}
 	return count, money
@@ -229,7 +246,7 @@ func (p *pot) within(at int64, layout string) (count int64, money *big.Int) {
 
 // allowed returns what the caps leave of an amount, in whole recharges; or why
 // nothing and until when.
-func (p *pot) allowed(amount *big.Int, at int64) (left *big.Int, why string, until int64) {
+func (p *pot) allowed(amount *big.Int, at int64) (left *big.Int, why []any, until int64) {
 	now := time.UnixMilli(at).UTC()
 	left = amount
 	for _, w := range []struct {
@@ -245,7 +262,7 @@ func (p *pot) allowed(amount *big.Int, at int64) (left *big.Int, why string, unt
 		}
 		count, money := p.within(at, w.layout)
 		if w.cap.Count != nil && count >= *w.cap.Count {
-			return nil, w.name + "_count", w.end.UnixMilli()
+			return nil, []any{"reason", w.name + "_count", "cap_count", *w.cap.Count}, w.end.UnixMilli()
 		}
 		if w.cap.Amount == nil {
 			continue
@@ -257,10 +274,10 @@ func (p *pot) allowed(amount *big.Int, at int64) (left *big.Int, why string, unt
 			}
 		}
 		if left = fits; left.Sign() == 0 {
-			return nil, w.name + "_amount", w.end.UnixMilli()
+			return nil, []any{"reason", w.name + "_amount", "cap_amount", int64(*w.cap.Amount)}, w.end.UnixMilli()
 		}
 	}
-	return left, "", 0
+	return left, nil, 0
 }
 
 func (p *pot) request(c *balance.Command, at int64) string {
@@ -276,7 +293,7 @@ func (p *pot) request(c *balance.Command, at int64) string {
 	if amount == nil {
 		p.state = "capped"
 		p.timers["retry "+i64(c.N)] = until
-		p.event("recharge.suppressed", "amount", int64(*c.Amount), "reason", why, "until", until)
+		p.event("recharge.suppressed", append(append([]any{"amount", int64(*c.Amount)}, why...), "until", until)...)
 		return "over_cap"
 	}
 	p.n++
@@ -295,10 +312,14 @@ func (p *pot) result(c *balance.Command, at int64) string {
 	if c.Amount != nil {
 		amount = bigOf(c.Amount)
 	}
-	mismatch := func(why string) {
-		p.event("recharge.mismatched", "n", c.N, "reason", why, "amount", amount, "paid_currency", paid)
-	}
 	a := p.asks[c.N]
+	mismatch := func(why string) {
+		fields := []any{"n", c.N, "reason", why, "amount", amount, "paid_currency", paid}
+		if a != nil {
+			fields = append(fields, "requested", a.last())
+		}
+		p.event("recharge.mismatched", fields...)
+	}
 	if a == nil {
 		mismatch("no_request")
 		return "no_request"
@@ -316,7 +337,7 @@ func (p *pot) result(c *balance.Command, at int64) string {
 	if a.answered == "paid" {
 		return "already_credited"
 	}
-	a.answered, a.paid = "paid", amount
+	a.answered, a.paid, a.paidAt = "paid", amount, at
 	p.soft = 0
 	expires := expiry(at, p.valid)
 	p.add("recharge", "r"+i64(c.N), amount, at, expires, p.id+"/"+i64(c.N))
@@ -341,7 +362,7 @@ func (p *pot) declined(c *balance.Command, a *ask, at int64) string {
 		p.state = "cooling"
 		again := at + map[int64]int64{1: hour, 2: 6 * hour}[p.soft]
 		p.timers["retry "+i64(c.N)] = again
-		p.event("recharge.failed", "n", c.N, "code", c.Code, "class", c.Class, "next", "cooling", "retry_at", again)
+		p.event("recharge.failed", "n", c.N, "amount", a.amount, "code", c.Code, "class", c.Class, "next", "cooling", "retry_at", again)
 		return ""
 	}
 	p.state, p.soft = "suspended", 0
@@ -349,8 +370,8 @@ func (p *pot) declined(c *balance.Command, a *ask, at int64) string {
 	if c.Class == balance.Soft {
 		why = "soft_limit"
 	}
-	p.event("recharge.failed", "n", c.N, "code", c.Code, "class", c.Class, "next", "suspended")
-	p.event("account.suspended", "n", c.N, "code", c.Code, "class", c.Class, "reason", why)
+	p.event("recharge.failed", "n", c.N, "amount", a.amount, "code", c.Code, "class", c.Class, "next", "suspended")
+	p.event("account.suspended", "n", c.N, "amount", a.amount, "code", c.Code, "class", c.Class, "reason", why)
 	return ""
 }
 
@@ -373,7 +394,7 @@ func (p *pot) turn(c *balance.Command) string {
 	case c.Type == balance.Abandon:
 		return "not_unresolved"
 	case p.state == "suspended" || p.state == "cooling":
-		p.state, p.soft = "idle", 0
+		p.resume()
 		p.seen++
 	default:
 		return "not_suspended"
@@ -398,10 +419,16 @@ func (p *pot) warn(c *balance.Command, at int64) string {
 	if said, ok := p.said[c.Lot]; ok && said <= c.Days {
 		return "already_said"
 	}
-	p.said[c.Lot] = c.Days
-	p.nextWarning(l, at, c.Days)
+	days := c.Days // or fewer, when it is late
+	for _, d := range []int64{7, 1} {
+		if d < days && at >= l.expires-d*day {
+			days = d
+		}
+	}
+	p.said[c.Lot] = days
+	p.nextWarning(l, at, days)
 	if *c.Amount > 0 && at < l.expires {
-		p.event("credit.expiring", "amount", int64(*c.Amount), "expires_at", l.expires, "days", c.Days)
+		p.event("credit.expiring", "amount", int64(*c.Amount), "expires_at", l.expires, "days", days)
 	}
 	return ""
 }
@@ -416,7 +443,7 @@ func (p *pot) expire(c *balance.Command, at int64) string {
 	delete(p.said, c.Lot)
 	p.entry("expiry", new(big.Int).Neg(l.forfeited), at, c.Lot)
 	if l.forfeited.Sign() > 0 {
-		p.event("credit.expired", "amount", l.forfeited, "purchased_at", strconv.FormatInt(l.bought, 10))
+		p.event("credit.expired", "amount", l.forfeited, "purchased_at", l.bought, "expires_at", l.expires)
 	}
 	return ""
 }

@@ -30,6 +30,8 @@ type pot struct {
 	below bool     // zero
 	valid int      // months
 
+	overdraft *big.Int // nil: not set
+
 	auto            bool
 	trigger, amount *big.Int
 	method          string
@@ -60,7 +62,8 @@ type ask struct {
 	at       int64
 	answered string // "", declined, paid
 	paid     *big.Int
-	declined bool
+	paidAt   int64
+	declined bool // and perhaps paid after all
 }
 
 // last is what was paid, before that what was asked for.
@@ -210,7 +213,11 @@ func (p *pot) look() {
 	}
 	if below := bal.Sign() < 0; below != p.below {
 		p.below = below
-		p.event(map[bool]string{true: "balance.depleted", false: "balance.restored"}[below])
+		var limit []any
+		if p.overdraft != nil {
+			limit = []any{"overdraft_limit", p.overdraft}
+		}
+		p.event(map[bool]string{true: "balance.depleted", false: "balance.restored"}[below], limit...)
 	}
 }
 
@@ -282,10 +289,10 @@ func (p *pot) due(now int64) []string {
 
 // dueText says a command of Due in the same words.
 func dueText(c *balance.Command) string {
-	switch {
-	case c.Type == balance.ExpireLot:
+	if c.Type == balance.ExpireLot {
 		return fmt.Sprintf("%s %s %s %d", c.Type, c.Account, c.Lot, int64(*c.Amount))
-	case c.Type == balance.WarnLot:
+	}
+	if c.Type == balance.WarnLot {
 		return fmt.Sprintf("%s %s %s %d %d", c.Type, c.Account, c.Lot, int64(*c.Amount), c.Days)
 	}
 	return fmt.Sprintf("%s %s %s", c.Type, c.Account, strconv.FormatInt(c.N, 10))

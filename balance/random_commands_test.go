@@ -76,6 +76,13 @@ func (r *randomRun) settings(p *pot) *balance.Command {
 			{}, {Amount: 5}, {Amount: 10_000_000}, {Amount: 50_000_000}, {Percent: 10}, {Percent: 33}, {Percent: 100},
 		}), 0, 4).Draw(r.rt, "levels")}
 	}
+	if maybe("overdraft") {
+		s.OverdraftLimit = &balance.Nullable[rating.Micros]{Value: rating.Micros(rapid.Int64Range(0, 2).Draw(r.rt, "limit"))}
+		s.OverdraftLimit.Null = s.OverdraftLimit.Value == 2
+		if s.OverdraftLimit.Null {
+			s.OverdraftLimit.Value = 0
+		}
+	}
 	if maybe("months") {
 		s.LotMonths = &balance.Nullable[int]{Value: rapid.IntRange(1, 13).Draw(r.rt, "months")}
 		s.LotMonths.Null = s.LotMonths.Value == 13

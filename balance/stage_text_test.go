@@ -1,6 +1,7 @@
 package balance_test
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -68,7 +69,7 @@ func fieldText(f balance.Field) string {
 	n, err := strconv.ParseInt(f.Value, 10, 64)
 	switch {
 	case err != nil:
-	case f.Name == "amount" || f.Name == "threshold":
+	case slices.Contains([]string{"amount", "threshold", "requested", "cap_amount", "overdraft_limit"}, f.Name):
 		return money(rating.Micros(n))
 	case strings.HasSuffix(f.Name, "_at") || f.Name == "until":
 		return moment(time.UnixMilli(n))
