@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/big"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -316,11 +317,36 @@ func (s *stage) conserved() {
 		if spent.Int64() != s.spent[id] {
 			s.tb.Fatalf("%s: spent is %s, calls and adjustments took %d", id, spent, s.spent[id])
 		}
+		s.seenAlike(a)
 		in := s.ledgerSum(id)
 		in.Sub(in, spent).Add(in, big.NewInt(int64(a.Adjusted)))
 		if in.Cmp(bal) != 0 {
 			s.tb.Fatalf("%s: the ledger less calls is %s, the balance is %s", id, in, bal)
 		}
+	}
+}
+
+// seenAlike checks that what authorize reads and what is listed is what the account is.
+func (s *stage) seenAlike(a *balance.Account) {
+	s.tb.Helper()
+	st, err := s.store.Standing(s.tb.Context(), a.ID)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	want := balance.Standing{
+		Currency: a.Currency, Balance: a.Balance(), Overdraft: a.Overdraft, Closed: a.Closed,
+		BlockedPrefixes: a.BlockedPrefixes, BlockHighRisk: a.BlockHighRisk,
+	}
+	if !reflect.DeepEqual(*st, want) {
+		s.tb.Fatalf("standing %+v, want %+v", *st, want)
+	}
+	list, err := s.store.Accounts(s.tb.Context(), "", len(s.accounts)+1)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	in := balance.AccountSummary{ID: a.ID, Currency: a.Currency, Balance: a.Balance(), Closed: a.Closed}
+	if !slices.Contains(list, in) {
+		s.tb.Fatalf("accounts %+v, want %+v among them", list, in)
 	}
 }
 

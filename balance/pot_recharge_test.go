@@ -1,0 +1,202 @@
+package balance_test
+
+import (
+	"cmp"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/creditstream/creditstream/balance"
+)
+
+func (p *pot) purchased(amount *big.Int) {
+	if p.state == "suspended" {
+		p.resume()
+	}
+	p.last = amount
+}
+
+func (p *pot) resume() {
+	if p.state == "suspended" {
+		p.event("account.resumed")
+	}
+	p.state, p.soft = "idle", 0
+}
+
+// within returns how many requests there were in the window of a time, and what
+// was or may yet be paid of them. What was declined first and paid after all is
+// money of the time at which it was paid.
+func (p *pot) within(at int64, layout string) (count int64, money *big.Int) {
+	money = new(big.Int)
+	window := func(ms int64) string { return time.UnixMilli(ms).UTC().Format(layout) }
+	for _, a := range p.asks {
+		if window(a.at) == window(at) {
+			count++
+			if !a.declined {
+				money.Add(money, a.amount)
+			}
+		}
+		if a.declined && a.answered == "paid" && window(a.paidAt) == window(at) {
+			money.Add(money, a.paid)
+		}
+	}
+	return count, money
+}
+
+// allowed returns what the caps leave of an amount, in whole recharges; or why
+// nothing and until when.
+func (p *pot) allowed(amount *big.Int, at int64) (left *big.Int, why []any, until int64) {
+	now := time.UnixMilli(at).UTC()
+	left = amount
+	for _, w := range []struct {
+		name, layout string
+		cap          *balance.Cap
+		end          time.Time
+	}{
+		{"month", "2006-01", p.caps.PerMonth, time.Date(now.Year(), now.Month()+1, 1, 0, 0, 0, 0, time.UTC)},
+		{"day", "2006-01-02", p.caps.PerDay, time.Date(now.Year(), now.Month(), now.Day()+1, 0, 0, 0, 0, time.UTC)},
+	} {
+		if w.cap == nil {
+			continue
+		}
+		count, money := p.within(at, w.layout)
+		if w.cap.Count != nil && count >= *w.cap.Count {
+			return nil, []any{"reason", w.name + "_count", "cap_count", *w.cap.Count}, w.end.UnixMilli()
+		}
+		if w.cap.Amount == nil {
+			continue
+		}
+		fits := new(big.Int)
+		for next := new(big.Int).Set(p.amount); next.Cmp(left) <= 0; next = new(big.Int).Add(next, p.amount) {
+			if new(big.Int).Add(money, next).Cmp(bigOf(w.cap.Amount)) <= 0 {
+				fits = next
+			}
+		}
+		if left = fits; left.Sign() == 0 {
+			return nil, []any{"reason", w.name + "_amount", "cap_amount", int64(*w.cap.Amount)}, w.end.UnixMilli()
+		}
+	}
+	return left, nil, 0
+}
+
+func (p *pot) request(c *balance.Command, at int64) string {
+	switch {
+	case c.N != p.n+1:
+		return "not_next"
+	case !p.auto || p.closed || p.state != "idle":
+		return "not_idle"
+	case c.Seen != p.seen:
+		return "stale"
+	}
+	amount, why, until := p.allowed(bigOf(c.Amount), at)
+	if amount == nil {
+		p.state = "capped"
+		p.timers["retry "+i64(c.N)] = until
+		p.event("recharge.suppressed", append(append([]any{"amount", int64(*c.Amount)}, why...), "until", until)...)
+		return "over_cap"
+	}
+	p.n++
+	p.state = "pending"
+	p.asks[p.n] = &ask{amount: amount, at: at}
+	p.timers["unanswered "+i64(p.n)] = at + hour/4
+	today, _ := p.within(at, "2006-01-02")
+	p.out = append(p.out, fmt.Sprintf("payment %s/%d %s %s %s", p.id, p.n, amount, p.currency, p.method))
+	p.event("recharge.requested", "n", p.n, "amount", amount, "requests_today", today)
+	return ""
+}
+
+func (p *pot) result(c *balance.Command, at int64) string {
+	paid := cmp.Or(c.Currency, "-")
+	amount := new(big.Int)
+	if c.Amount != nil {
+		amount = bigOf(c.Amount)
+	}
+	a := p.asks[c.N]
+	mismatch := func(why string) {
+		fields := []any{"n", c.N, "reason", why, "amount", amount, "paid_currency", paid}
+		if a != nil {
+			fields = append(fields, "requested", a.last())
+		}
+		p.event("recharge.mismatched", fields...)
+	}
+	if a == nil {
+		mismatch("no_request")
+		return "no_request"
+	}
+	if c.Status == "declined" {
+		return p.declined(c, a, at)
+	}
+	if c.Currency != p.currency {
+		mismatch("currency")
+		return "currency_mismatch"
+	}
+	if amount.Cmp(a.last()) != 0 {
+		mismatch("amount")
+	}
+	if a.answered == "paid" {
+		return "already_credited"
+	}
+	a.answered, a.paid, a.paidAt = "paid", amount, at
+	p.soft = 0
+	expires := expiry(at, p.valid)
+	p.add("recharge", "r"+i64(c.N), amount, at, expires, p.id+"/"+i64(c.N))
+	p.purchased(amount)
+	if c.N == p.n && p.state != "capped" {
+		p.state = "idle"
+	}
+	delete(p.timers, "unanswered "+i64(c.N))
+	delete(p.timers, "retry "+i64(c.N))
+	p.event("recharge.succeeded", "n", c.N, "amount", amount, "expires_at", expires)
+	return ""
+}
+
+func (p *pot) declined(c *balance.Command, a *ask, at int64) string {
+	if c.N != p.n || a.answered != "" || p.state != "pending" && p.state != "unresolved" {
+		return "already_answered"
+	}
+	a.answered, a.declined = "declined", true
+	delete(p.timers, "unanswered "+i64(c.N))
+	p.soft++
+	if c.Class == balance.Soft && p.soft < 3 {
+		p.state = "cooling"
+		again := at + map[int64]int64{1: hour, 2: 6 * hour}[p.soft]
+		p.timers["retry "+i64(c.N)] = again
+		p.event("recharge.failed", "n", c.N, "amount", a.amount, "code", c.Code, "class", c.Class, "next", "cooling", "retry_at", again)
+		return ""
+	}
+	p.state, p.soft = "suspended", 0
+	why := string(c.Class)
+	if c.Class == balance.Soft {
+		why = "soft_limit"
+	}
+	p.event("recharge.failed", "n", c.N, "amount", a.amount, "code", c.Code, "class", c.Class, "next", "suspended")
+	p.event("account.suspended", "n", c.N, "amount", a.amount, "code", c.Code, "class", c.Class, "reason", why)
+	return ""
+}
+
+// turn moves the state machine without money.
+func (p *pot) turn(c *balance.Command) string {
+	delete(p.timers, map[balance.CommandType]string{balance.Unanswered: "unanswered ", balance.Retry: "retry "}[c.Type]+i64(c.N))
+	switch {
+	case c.Type == balance.Unanswered && p.state == "pending" && c.N == p.n:
+		p.state = "unresolved"
+		p.event("recharge.unresolved", "n", c.N, "amount", p.asks[p.n].amount)
+	case c.Type == balance.Unanswered:
+		return "not_pending"
+	case c.Type == balance.Retry && (p.state == "cooling" && c.N == p.n || p.state == "capped" && c.N == p.n+1):
+		p.state = "idle"
+	case c.Type == balance.Retry:
+		return "not_waiting"
+	case c.Type == balance.Abandon && p.state == "unresolved" && c.N == p.n:
+		p.state = "idle"
+		p.seen++
+	case c.Type == balance.Abandon:
+		return "not_unresolved"
+	case p.state == "suspended" || p.state == "cooling":
+		p.resume()
+		p.seen++
+	default:
+		return "not_suspended"
+	}
+	return ""
+}
