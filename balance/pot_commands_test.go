@@ -25,7 +25,6 @@ func bigOf(m *rating.Micros) *big.Int {
 
 // command applies one command as of a time.
 func (p *pot) command(c *balance.Command, at int64) {
-	p.refused = ""
 	if p.currency == "" && (c.Type != balance.PutAccount || c.Put.Currency == "") {
 		return // the account begins with its first settings
 	}
@@ -36,9 +35,9 @@ func (p *pot) command(c *balance.Command, at int64) {
 	if _, known := p.known[c.ID]; known && c.ID != "" {
 		return
 	}
-	p.refused = p.effect(c, at)
+	refused := p.effect(c, at)
 	if c.ID != "" {
-		p.known[c.ID] = digest + " " + cmp.Or(p.refused, "ok")
+		p.known[c.ID] = digest + " " + cmp.Or(refused, "ok")
 	}
 	p.look()
 }
@@ -182,6 +181,10 @@ func (p *pot) byHand(c *balance.Command, at int64) string {
 	switch {
 	case c.Currency != "" && c.Currency != p.currency && c.Type != balance.TopUp:
 		return "currency_mismatch"
+	case c.Type == balance.Grant && c.Expires.UnixMilli() <= at:
+		return "already_expired"
+	case amount.Sign() > 0 && p.beyond(amount):
+		return "out_of_bounds"
 	case c.Type == balance.TopUp:
 		expires := expiry(at, p.valid)
 		p.add("top_up", lotID("t", c.ID), amount, at, expires, key)
@@ -189,9 +192,6 @@ func (p *pot) byHand(c *balance.Command, at int64) string {
 		p.event("funds.added", "amount", amount, "expires_at", expires, "kind", "top_up", "reference", key)
 	case c.Type == balance.Grant:
 		expires := c.Expires.UnixMilli()
-		if expires <= at {
-			return "already_expired"
-		}
 		p.add("promotion", lotID("p", c.ID), amount, at, expires, key)
 		p.event("funds.added", "amount", amount, "expires_at", expires, "kind", "promotion", "reference", key,
 			"reason", c.Reason, "operator", c.Operator)
@@ -201,6 +201,9 @@ func (p *pot) byHand(c *balance.Command, at int64) string {
 		p.event("funds.adjusted", "amount", amount, "expires_at", expires, "reference", key, "reason", url.QueryEscape(c.Reason), "operator", c.Operator)
 	default:
 		taken := new(big.Int).Neg(amount)
+		if new(big.Int).Add(p.taken, taken).Cmp(big.NewInt(int64(balance.MaxPurchase))) > 0 {
+			return "out_of_bounds"
+		}
 		p.used = append(p.used, taken)
 		p.taken = new(big.Int).Add(p.taken, taken)
 		p.entry("adjustment", amount, at, key)

@@ -66,13 +66,9 @@ func (p *pot) allowed(amount *big.Int, at int64) (left *big.Int, why []any, unti
 		if w.cap.Amount == nil {
 			continue
 		}
-		fits := new(big.Int)
-		for next := new(big.Int).Set(p.amount); next.Cmp(left) <= 0; next = new(big.Int).Add(next, p.amount) {
-			if new(big.Int).Add(money, next).Cmp(bigOf(w.cap.Amount)) <= 0 {
-				fits = next
-			}
-		}
-		if left = fits; left.Sign() == 0 {
+		fits := new(big.Int).Sub(bigOf(w.cap.Amount), money)
+		fits.Quo(fits, p.amount).Mul(fits, p.amount)
+		if left = smaller(left, fits); left.Sign() <= 0 {
 			return nil, []any{"reason", w.name + "_amount", "cap_amount", int64(*w.cap.Amount)}, w.end.UnixMilli()
 		}
 	}
@@ -135,6 +131,9 @@ func (p *pot) result(c *balance.Command, at int64) string {
 	}
 	if a.answered == "paid" {
 		return "already_credited"
+	}
+	if p.beyond(amount) {
+		return "out_of_bounds"
 	}
 	a.answered, a.paid, a.paidAt = "paid", amount, at
 	p.soft = 0

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/rating"
 )
 
 // pot is an account as the design tells it, slowly and with big integers: the model
@@ -40,12 +41,11 @@ type pot struct {
 	n, soft, seen   int64
 	asks            map[int64]*ask
 
-	timers  map[string]int64 // when they are due
-	known   map[string]string
-	said    map[string]int64 // the last warning of a lot
-	out     []string
-	refused string
-	looked  bool
+	timers map[string]int64 // when they are due
+	known  map[string]string
+	said   map[string]int64 // the last warning of a lot
+	out    []string
+	looked bool
 }
 
 type potLot struct {
@@ -146,6 +146,11 @@ func (p *pot) left(of *potLot) *big.Int {
 	return new(big.Int)
 }
 
+// beyond reports whether to add an amount would pass the bound of totals.
+func (p *pot) beyond(amount *big.Int) bool {
+	return new(big.Int).Add(p.funded(), amount).Cmp(big.NewInt(int64(rating.MaxTotal))) > 0
+}
+
 func smaller(a, b *big.Int) *big.Int {
 	if a.Cmp(b) < 0 {
 		return a
@@ -233,10 +238,11 @@ func (p *pot) wish() {
 	if !looked || !p.recharges() {
 		return
 	}
-	want := new(big.Int).Set(p.amount)
-	for new(big.Int).Add(p.balance(), want).Cmp(p.trigger) <= 0 {
-		want.Add(want, p.amount)
-	}
+	gap := new(big.Int).Sub(p.trigger, p.balance())
+	times := gap.Quo(gap, p.amount)
+	times.Add(times, big.NewInt(1))
+	most := new(big.Int).Quo(big.NewInt(int64(balance.MaxPurchase)), p.amount)
+	want := new(big.Int).Mul(smaller(times, most), p.amount)
 	p.out = append(p.out, fmt.Sprintf("wish %s %d %s %s %d", p.id, p.n+1, want, p.currency, p.seen))
 }
 

@@ -55,7 +55,7 @@ func (r *randomRun) key(verb string) string {
 }
 
 func (r *randomRun) amount() *rating.Micros {
-	return micros(rapid.SampledFrom([]int64{10_000, 1_000_000, 10_000_000, 50_000_000, 100_000_000, 330_000_000}).Draw(r.rt, "amount"))
+	return micros(rapid.SampledFrom([]int64{10_000, 1_000_000, 10_000_000, 50_000_000, 100_000_000, 330_000_000, 999_999_999_999_000}).Draw(r.rt, "amount"))
 }
 
 func (r *randomRun) currency(p *pot) string {

@@ -59,7 +59,7 @@ func (s *sights) complete(t *testing.T) {
 	for _, why := range []string{
 		"ok", "already_answered", "already_closed", "already_credited", "already_expired", "already_said", "auto_recharge_incomplete",
 		"cap_below_amount", "currency_is_fixed", "currency_mismatch", "no_lot", "no_request", "not_idle", "not_next", "not_pending",
-		"not_suspended", "not_unresolved", "not_waiting", "over_cap", "stale",
+		"not_suspended", "not_unresolved", "not_waiting", "out_of_bounds", "over_cap", "stale",
 	} {
 		want = append(want, "refused "+why)
 	}
