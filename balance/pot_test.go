@@ -1,6 +1,7 @@
 package balance_test
 
 import (
+	"cmp"
 	"fmt"
 	"math/big"
 	"slices"
@@ -116,10 +117,7 @@ func (p *pot) balance() *big.Int {
 func (p *pot) standing() []*potLot {
 	live := slices.DeleteFunc(slices.Clone(p.lots), func(l *potLot) bool { return l.gone })
 	slices.SortFunc(live, func(a, b *potLot) int {
-		if a.expires != b.expires {
-			return int(a.expires/1000 - b.expires/1000) // times of the tests differ by minutes
-		}
-		return strings.Compare(a.name, b.name)
+		return cmp.Or(cmp.Compare(a.expires, b.expires), strings.Compare(a.name, b.name))
 	})
 	return live
 }

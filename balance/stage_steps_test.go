@@ -59,9 +59,12 @@ func (s *stage) move(verb string, args []string) bool {
 		s.hold = true
 	case "apply-wishes":
 		s.hold = false
-		s.grant()
+		s.fulfil()
 	case "repeat": // every wish and timer is appended so often
-		s.copies, _ = strconv.Atoi(args[0])
+		var err error
+		if s.copies, err = strconv.Atoi(args[0]); err != nil {
+			s.tb.Fatal(err)
+		}
 	default:
 		return false
 	}
