@@ -1,13 +1,14 @@
-package balance_test
+package oracle
 
 import (
 	"cmp"
-	"crypto/sha1"
+	"crypto/sha1" //nolint:gosec // Redis names lots by it; a name, not a secret
 	"encoding/hex"
 	"fmt"
 	"math/big"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +18,8 @@ import (
 
 const hour, day = int64(3_600_000), int64(86_400_000)
 
+func digits(n int64) string { return strconv.FormatInt(n, 10) }
+
 func bigOf(m *rating.Micros) *big.Int {
 	if m == nil {
 		return nil
@@ -24,35 +27,35 @@ func bigOf(m *rating.Micros) *big.Int {
 	return big.NewInt(int64(*m))
 }
 
-// command applies one command as of a time.
-func (p *pot) command(c *balance.Command, at int64) {
-	p.refused = ""
-	if p.currency == "" && (c.Type != balance.PutAccount || c.Put.Currency == "") {
+// Command applies one command as of a time.
+func (p *Account) Command(c *balance.Command, at int64) {
+	p.Refused = ""
+	if p.Currency == "" && (c.Type != balance.PutAccount || c.Put.Currency == "") {
 		return // the account begins with its first settings
 	}
 	digest, err := c.Digest()
 	if err != nil {
 		panic(err)
 	}
-	if _, known := p.known[c.ID]; known && c.ID != "" {
+	if _, known := p.Known[c.ID]; known && c.ID != "" {
 		return
 	}
-	p.refused = p.effect(c, at)
+	p.Refused = p.effect(c, at)
 	if c.ID != "" {
-		p.known[c.ID] = digest + " " + cmp.Or(p.refused, "ok")
+		p.Known[c.ID] = digest + " " + cmp.Or(p.Refused, "ok")
 	}
 	p.look()
 }
 
-func (p *pot) effect(c *balance.Command, at int64) (refused string) {
+func (p *Account) effect(c *balance.Command, at int64) (refused string) {
 	switch c.Type {
 	case balance.PutAccount:
 		return p.put(c.Put)
 	case balance.CloseAccount:
-		if p.closed {
+		if p.Closed {
 			return "already_closed"
 		}
-		p.closed = true
+		p.Closed = true
 		p.seen++
 		p.event("account.closed")
 	case balance.TopUp, balance.Grant, balance.Adjust:
@@ -72,8 +75,8 @@ func (p *pot) effect(c *balance.Command, at int64) (refused string) {
 	return ""
 }
 
-func (p *pot) put(s *balance.Settings) string {
-	if s.Currency != "" && p.currency != "" && s.Currency != p.currency {
+func (p *Account) put(s *balance.Settings) string {
+	if s.Currency != "" && p.Currency != "" && s.Currency != p.Currency {
 		return "currency_is_fixed"
 	}
 	auto, trigger, amount, method, caps := p.autoAfter(s.AutoRecharge)
@@ -85,15 +88,7 @@ func (p *pot) put(s *balance.Settings) string {
 			return "cap_below_amount"
 		}
 	}
-	same := auto == p.auto && method == p.method && equal(trigger, p.trigger) && equal(amount, p.amount) && capText(caps.PerDay) == capText(p.caps.PerDay) &&
-		capText(caps.PerMonth) == capText(p.caps.PerMonth)
-	switch {
-	case (p.state == "suspended" || p.state == "cooling") && (method != p.method || auto && !p.auto):
-		p.resume()
-	case p.state == "capped" && !same:
-		p.state = "idle"
-	}
-	p.auto, p.trigger, p.amount, p.method, p.caps = auto, trigger, amount, method, caps
+	p.recharge(auto, trigger, amount, method, caps)
 	if s.LotMonths != nil {
 		p.valid = 12
 		if !s.LotMonths.Null {
@@ -109,21 +104,34 @@ func (p *pot) put(s *balance.Settings) string {
 			p.overdraft = bigOf(&s.OverdraftLimit.Value)
 		}
 	}
-	p.currency = cmp.Or(s.Currency, p.currency)
-	p.closed = false
+	p.Currency = cmp.Or(s.Currency, p.Currency)
+	p.Closed = false
 	p.seen++
 	return ""
 }
 
+// recharge sets auto-recharge, and ends what waits for other settings.
+func (p *Account) recharge(auto bool, trigger, amount *big.Int, method string, caps balance.Caps) {
+	same := auto == p.auto && method == p.method && equal(trigger, p.trigger) && equal(amount, p.Amount) &&
+		equalCap(caps.PerDay, p.caps.PerDay) && equalCap(caps.PerMonth, p.caps.PerMonth)
+	switch {
+	case (p.State == "suspended" || p.State == "cooling") && (method != p.method || auto && !p.auto):
+		p.resume()
+	case p.State == "capped" && !same:
+		p.State = "idle"
+	}
+	p.auto, p.trigger, p.Amount, p.method, p.caps = auto, trigger, amount, method, caps
+}
+
 // autoAfter is auto-recharge as the settings would have it.
-func (p *pot) autoAfter(s *balance.Nullable[balance.AutoRecharge]) (on bool, trigger, amount *big.Int, method string, caps balance.Caps) {
+func (p *Account) autoAfter(s *balance.Nullable[balance.AutoRecharge]) (on bool, trigger, amount *big.Int, method string, caps balance.Caps) {
 	if s == nil {
-		return p.auto, p.trigger, p.amount, p.method, p.caps
+		return p.auto, p.trigger, p.Amount, p.method, p.caps
 	}
 	if s.Null {
 		return false, nil, nil, "", balance.Caps{}
 	}
-	on, trigger, amount, method, caps = p.auto, p.trigger, p.amount, p.method, p.caps
+	on, trigger, amount, method, caps = p.auto, p.trigger, p.Amount, p.method, p.caps
 	if s.Value.Enabled != nil {
 		on = *s.Value.Enabled
 	}
@@ -142,6 +150,13 @@ func (p *pot) autoAfter(s *balance.Nullable[balance.AutoRecharge]) (on bool, tri
 	return on, trigger, amount, method, caps
 }
 
+// equalCap compares caps; one without bounds is none.
+func equalCap(a, b *balance.Cap) bool {
+	var none balance.Cap
+	x, y := cmp.Or(a, &none), cmp.Or(b, &none)
+	return equal(bigOf(x.Amount), bigOf(y.Amount)) && (x.Count == nil) == (y.Count == nil) && (x.Count == nil || *x.Count == *y.Count)
+}
+
 func levelSet(levels []balance.Level) []string {
 	var out []string
 	for _, l := range levels {
@@ -154,16 +169,17 @@ func levelSet(levels []balance.Level) []string {
 func equal(a, b *big.Int) bool { return (a == nil) == (b == nil) && (a == nil || a.Cmp(b) == 0) }
 
 // add makes a lot, with the timers of its end.
-func (p *pot) add(kind, id string, amount *big.Int, at, expires int64, reference string) {
-	l := &potLot{name: fmt.Sprintf("%s:%s:%d", id, amount, at), amount: amount, bought: at, expires: expires}
-	p.lots = append(p.lots, l)
+func (p *Account) add(kind, id string, amount *big.Int, at, expires int64, reference string) {
+	l := &Lot{name: fmt.Sprintf("%s:%s:%d", id, amount, at), amount: amount, bought: at, expires: expires}
+	p.Lots = append(p.Lots, l)
+	p.in.Add(p.in, amount)
 	p.seen++
 	p.timers["expire "+l.name] = expires + 6*hour
 	p.nextWarning(l, at, 31)
 	p.entry(kind, amount, at, reference)
 }
 
-func (p *pot) nextWarning(l *potLot, now, below int64) {
+func (p *Account) nextWarning(l *Lot, now, below int64) {
 	for _, days := range []int64{30, 7, 1} {
 		if days < below && now < l.expires-days*day {
 			p.timers[fmt.Sprintf("warn %d %s", days, l.name)] = l.expires - days*day
@@ -173,15 +189,15 @@ func (p *pot) nextWarning(l *potLot, now, below int64) {
 }
 
 func lotID(letter, id string) string {
-	h := sha1.Sum([]byte(id))
+	h := sha1.Sum([]byte(id)) //nolint:gosec // a name, not a secret
 	return letter + hex.EncodeToString(h[:])[:12]
 }
 
-func (p *pot) byHand(c *balance.Command, at int64) string {
+func (p *Account) byHand(c *balance.Command, at int64) string {
 	amount := bigOf(c.Amount)
 	_, key, _ := strings.Cut(c.ID, "/")
 	switch {
-	case c.Currency != "" && c.Currency != p.currency && c.Type != balance.TopUp:
+	case c.Currency != "" && c.Currency != p.Currency && c.Type != balance.TopUp:
 		return "currency_mismatch"
 	case c.Type == balance.TopUp:
 		expires := expiry(at, p.valid)
@@ -202,7 +218,7 @@ func (p *pot) byHand(c *balance.Command, at int64) string {
 		p.event("funds.adjusted", "amount", amount, "expires_at", expires, "reference", key, "reason", url.QueryEscape(c.Reason), "operator", c.Operator)
 	default:
 		taken := new(big.Int).Neg(amount)
-		p.used = append(p.used, taken)
+		p.used.Add(p.used, taken)
 		p.taken = new(big.Int).Add(p.taken, taken)
 		p.entry("adjustment", amount, at, key)
 		p.event("funds.adjusted", "amount", amount, "reference", key, "reason", url.QueryEscape(c.Reason), "operator", c.Operator)
@@ -210,27 +226,27 @@ func (p *pot) byHand(c *balance.Command, at int64) string {
 	return ""
 }
 
-func (p *pot) purchased(amount *big.Int) {
-	if p.state == "suspended" {
+func (p *Account) purchased(amount *big.Int) {
+	if p.State == "suspended" {
 		p.resume()
 	}
 	p.last = amount
 }
 
-func (p *pot) resume() {
-	if p.state == "suspended" {
+func (p *Account) resume() {
+	if p.State == "suspended" {
 		p.event("account.resumed")
 	}
-	p.state, p.soft = "idle", 0
+	p.State, p.soft = "idle", 0
 }
 
 // within returns how many requests there were in the window of a time, and what
 // was or may yet be paid of them. What was declined first and paid after all is
 // money of the time at which it was paid.
-func (p *pot) within(at int64, layout string) (count int64, money *big.Int) {
+func (p *Account) within(at int64, layout string) (count int64, money *big.Int) {
 	money = new(big.Int)
 	window := func(ms int64) string { return time.UnixMilli(ms).UTC().Format(layout) }
-	for _, a := range p.asks {
+	for _, a := range p.Asks {
 		if window(a.at) == window(at) {
 			count++
 			if !a.declined {
@@ -246,7 +262,7 @@ func (p *pot) within(at int64, layout string) (count int64, money *big.Int) {
 
 // allowed returns what the caps leave of an amount, in whole recharges; or why
 // nothing and until when.
-func (p *pot) allowed(amount *big.Int, at int64) (left *big.Int, why []any, until int64) {
+func (p *Account) allowed(amount *big.Int, at int64) (left *big.Int, why []any, until int64) {
 	now := time.UnixMilli(at).UTC()
 	left = amount
 	for _, w := range []struct {
@@ -268,7 +284,7 @@ func (p *pot) allowed(amount *big.Int, at int64) (left *big.Int, why []any, unti
 			continue
 		}
 		fits := new(big.Int)
-		for next := new(big.Int).Set(p.amount); next.Cmp(left) <= 0; next = new(big.Int).Add(next, p.amount) {
+		for next := new(big.Int).Set(p.Amount); next.Cmp(left) <= 0; next = new(big.Int).Add(next, p.Amount) {
 			if new(big.Int).Add(money, next).Cmp(bigOf(w.cap.Amount)) <= 0 {
 				fits = next
 			}
@@ -280,39 +296,39 @@ func (p *pot) allowed(amount *big.Int, at int64) (left *big.Int, why []any, unti
 	return left, nil, 0
 }
 
-func (p *pot) request(c *balance.Command, at int64) string {
+func (p *Account) request(c *balance.Command, at int64) string {
 	switch {
-	case c.N != p.n+1:
+	case c.N != p.N+1:
 		return "not_next"
-	case !p.auto || p.closed || p.state != "idle":
+	case !p.auto || p.Closed || p.State != "idle":
 		return "not_idle"
 	case c.Seen != p.seen:
 		return "stale"
 	}
 	amount, why, until := p.allowed(bigOf(c.Amount), at)
 	if amount == nil {
-		p.state = "capped"
-		p.timers["retry "+i64(c.N)] = until
+		p.State = "capped"
+		p.timers["retry "+digits(c.N)] = until
 		p.event("recharge.suppressed", append(append([]any{"amount", int64(*c.Amount)}, why...), "until", until)...)
 		return "over_cap"
 	}
-	p.n++
-	p.state = "pending"
-	p.asks[p.n] = &ask{amount: amount, at: at}
-	p.timers["unanswered "+i64(p.n)] = at + hour/4
+	p.N++
+	p.State = "pending"
+	p.Asks[p.N] = &Ask{amount: amount, at: at}
+	p.timers["unanswered "+digits(p.N)] = at + hour/4
 	today, _ := p.within(at, "2006-01-02")
-	p.out = append(p.out, fmt.Sprintf("payment %s/%d %s %s %s", p.id, p.n, amount, p.currency, p.method))
-	p.event("recharge.requested", "n", p.n, "amount", amount, "requests_today", today)
+	p.Out = append(p.Out, fmt.Sprintf("payment %s/%d %s %s %s", p.ID, p.N, amount, p.Currency, p.method))
+	p.event("recharge.requested", "n", p.N, "amount", amount, "requests_today", today)
 	return ""
 }
 
-func (p *pot) result(c *balance.Command, at int64) string {
+func (p *Account) result(c *balance.Command, at int64) string {
 	paid := cmp.Or(c.Currency, "-")
 	amount := new(big.Int)
 	if c.Amount != nil {
 		amount = bigOf(c.Amount)
 	}
-	a := p.asks[c.N]
+	a := p.Asks[c.N]
 	mismatch := func(why string) {
 		fields := []any{"n", c.N, "reason", why, "amount", amount, "paid_currency", paid}
 		if a != nil {
@@ -327,7 +343,7 @@ func (p *pot) result(c *balance.Command, at int64) string {
 	if c.Status == "declined" {
 		return p.declined(c, a, at)
 	}
-	if c.Currency != p.currency {
+	if c.Currency != p.Currency {
 		mismatch("currency")
 		return "currency_mismatch"
 	}
@@ -340,32 +356,32 @@ func (p *pot) result(c *balance.Command, at int64) string {
 	a.answered, a.paid, a.paidAt = "paid", amount, at
 	p.soft = 0
 	expires := expiry(at, p.valid)
-	p.add("recharge", "r"+i64(c.N), amount, at, expires, p.id+"/"+i64(c.N))
+	p.add("recharge", "r"+digits(c.N), amount, at, expires, p.ID+"/"+digits(c.N))
 	p.purchased(amount)
-	if c.N == p.n && p.state != "capped" {
-		p.state = "idle"
+	if c.N == p.N && p.State != "capped" {
+		p.State = "idle"
 	}
-	delete(p.timers, "unanswered "+i64(c.N))
-	delete(p.timers, "retry "+i64(c.N))
+	delete(p.timers, "unanswered "+digits(c.N))
+	delete(p.timers, "retry "+digits(c.N))
 	p.event("recharge.succeeded", "n", c.N, "amount", amount, "expires_at", expires)
 	return ""
 }
 
-func (p *pot) declined(c *balance.Command, a *ask, at int64) string {
-	if c.N != p.n || a.answered != "" || p.state != "pending" && p.state != "unresolved" {
+func (p *Account) declined(c *balance.Command, a *Ask, at int64) string {
+	if c.N != p.N || a.answered != "" || p.State != "pending" && p.State != "unresolved" {
 		return "already_answered"
 	}
 	a.answered, a.declined = "declined", true
-	delete(p.timers, "unanswered "+i64(c.N))
+	delete(p.timers, "unanswered "+digits(c.N))
 	p.soft++
 	if c.Class == balance.Soft && p.soft < 3 {
-		p.state = "cooling"
+		p.State = "cooling"
 		again := at + map[int64]int64{1: hour, 2: 6 * hour}[p.soft]
-		p.timers["retry "+i64(c.N)] = again
+		p.timers["retry "+digits(c.N)] = again
 		p.event("recharge.failed", "n", c.N, "amount", a.amount, "code", c.Code, "class", c.Class, "next", "cooling", "retry_at", again)
 		return ""
 	}
-	p.state, p.soft = "suspended", 0
+	p.State, p.soft = "suspended", 0
 	why := string(c.Class)
 	if c.Class == balance.Soft {
 		why = "soft_limit"
@@ -376,24 +392,24 @@ func (p *pot) declined(c *balance.Command, a *ask, at int64) string {
 }
 
 // turn moves the state machine without money.
-func (p *pot) turn(c *balance.Command) string {
-	delete(p.timers, map[balance.CommandType]string{balance.Unanswered: "unanswered ", balance.Retry: "retry "}[c.Type]+i64(c.N))
+func (p *Account) turn(c *balance.Command) string {
+	delete(p.timers, map[balance.CommandType]string{balance.Unanswered: "unanswered ", balance.Retry: "retry "}[c.Type]+digits(c.N))
 	switch {
-	case c.Type == balance.Unanswered && p.state == "pending" && c.N == p.n:
-		p.state = "unresolved"
-		p.event("recharge.unresolved", "n", c.N, "amount", p.asks[p.n].amount)
+	case c.Type == balance.Unanswered && p.State == "pending" && c.N == p.N:
+		p.State = "unresolved"
+		p.event("recharge.unresolved", "n", c.N, "amount", p.Asks[p.N].amount)
 	case c.Type == balance.Unanswered:
 		return "not_pending"
-	case c.Type == balance.Retry && (p.state == "cooling" && c.N == p.n || p.state == "capped" && c.N == p.n+1):
-		p.state = "idle"
+	case c.Type == balance.Retry && (p.State == "cooling" && c.N == p.N || p.State == "capped" && c.N == p.N+1):
+		p.State = "idle"
 	case c.Type == balance.Retry:
 		return "not_waiting"
-	case c.Type == balance.Abandon && p.state == "unresolved" && c.N == p.n:
-		p.state = "idle"
+	case c.Type == balance.Abandon && p.State == "unresolved" && c.N == p.N:
+		p.State = "idle"
 		p.seen++
 	case c.Type == balance.Abandon:
 		return "not_unresolved"
-	case p.state == "suspended" || p.state == "cooling":
+	case p.State == "suspended" || p.State == "cooling":
 		p.resume()
 		p.seen++
 	default:
@@ -402,15 +418,15 @@ func (p *pot) turn(c *balance.Command) string {
 	return ""
 }
 
-func (p *pot) lot(name string) *potLot {
-	i := slices.IndexFunc(p.lots, func(l *potLot) bool { return l.name == name && !l.gone })
+func (p *Account) lot(name string) *Lot {
+	i := slices.IndexFunc(p.Lots, func(l *Lot) bool { return l.name == name && !l.gone })
 	if i < 0 {
 		return nil
 	}
-	return p.lots[i]
+	return p.Lots[i]
 }
 
-func (p *pot) warn(c *balance.Command, at int64) string {
+func (p *Account) warn(c *balance.Command, at int64) string {
 	delete(p.timers, fmt.Sprintf("warn %d %s", c.Days, c.Lot))
 	l := p.lot(c.Lot)
 	if l == nil {
@@ -433,13 +449,14 @@ func (p *pot) warn(c *balance.Command, at int64) string {
 	return ""
 }
 
-func (p *pot) expire(c *balance.Command, at int64) string {
+func (p *Account) expire(c *balance.Command, at int64) string {
 	delete(p.timers, "expire "+c.Lot)
 	l := p.lot(c.Lot)
 	if l == nil {
 		return "no_lot"
 	}
 	l.gone, l.forfeited = true, bigOf(c.Amount)
+	p.lost.Add(p.lost, l.forfeited)
 	delete(p.said, c.Lot)
 	p.entry("expiry", new(big.Int).Neg(l.forfeited), at, c.Lot)
 	if l.forfeited.Sign() > 0 {
