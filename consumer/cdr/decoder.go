@@ -95,7 +95,7 @@ func (d *Decoder) plan(e *envelope, appendMillis int64) (*plan, *Fault) {
 		f = d.opt.Format
 	}
 	m := d.opt.Mapping
-	if m == nil || f == CanonicalJSON && (e.format != "" || e.source == nil) {
+	if m == nil || appendMillis < m.begins || f == CanonicalJSON && (e.format != "" || e.source == nil) {
 		return d.plans[f], nil
 	}
 	if e.source == nil {
