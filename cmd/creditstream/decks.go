@@ -40,14 +40,14 @@ const (
 
 // deckStore notes which decks a store is priced by.
 type deckStore interface {
-	NoteDecks(ctx context.Context, loaded []rating.DeckVersion, opt balance.DeckOptions) error
+	NoteDecks(ctx context.Context, loaded []rating.DeckVersion, opt balance.NoteOptions) error
 }
 
 // deckKeeper holds the decks in force, and adds those that appear in its
 // directory while it runs.
 type deckKeeper struct {
 	dir     fs.FS // nil: what was loaded at the start is all
-	options balance.DeckOptions
+	options balance.NoteOptions
 	log     *slog.Logger
 	now     func() time.Time
 
@@ -69,7 +69,7 @@ const (
 	reloadError   = "error"   // the store could not be asked: it is tried again
 )
 
-func newDeckKeeper(loaded *rating.Decks, dir string, options balance.DeckOptions, log *slog.Logger, now func() time.Time) *deckKeeper {
+func newDeckKeeper(loaded *rating.Decks, dir string, options balance.NoteOptions, log *slog.Logger, now func() time.Time) *deckKeeper {
 	k := &deckKeeper{options: options, log: log, now: now}
 	k.current.Store(loaded)
 	if dir != "" {

@@ -89,7 +89,7 @@ func newProcessor(cfg processorConfig, log *slog.Logger, loaded *rating.Decks) *
 	redis.SetLogger(redisLog{log}) // else go-redis writes lines of its own to stderr
 	return &processor{
 		cfg: cfg, log: log, now: time.Now, registry: prometheus.NewRegistry(),
-		decks: newDeckKeeper(loaded, cfg.DeckDir, balance.DeckOptions{
+		decks: newDeckKeeper(loaded, cfg.DeckDir, balance.NoteOptions{
 			Reach: cfg.CDRRetention + cfg.Window, Lead: deckLead, AcceptPast: cfg.AcceptPastDecks,
 		}, log, time.Now),
 		startup: errors.New("starting"),
