@@ -55,6 +55,8 @@ func (c *runConfig) settings() *settings {
 	s.add("accept-past-decks", "false", truth(&c.AcceptPastDecks),
 		"take decks that are valid already though the store does not know them: to add a rate that was missing, or after Redis was restored from an older backup")
 	c.formatConfig.settings(s)
+	s.add("accept-past-mappings", "false", truth(&c.AcceptPastMappings),
+		"take sources of the mapping, and versions of them, that are active already though the store does not know them: after Redis was restored from an older backup")
 	s.add("http", "127.0.0.1:8080", loopbackAddress(&c.HTTP), "address of the API, health and metrics; loopback only")
 	c.logConfig.settings(s, "info")
 	c.topicSettings(s)

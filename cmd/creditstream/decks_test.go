@@ -165,8 +165,8 @@ func TestAProcessEndsBeforeItPricesOtherwiseThanTheOthers(t *testing.T) {
 	decks := t.TempDir()
 	writeDeck(t, decks, "first", time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), "1")
 	k := keeperOf(t, decks)
-	soon := &balance.MissingDeckError{Version: "v", ID: "second", ValidFrom: time.Now().Add(deckStop / 2)}
-	later := &balance.MissingDeckError{Version: "v", ID: "second", ValidFrom: time.Now().Add(2 * deckStop)}
+	soon := &balance.MissingDeckError{Version: "v", ID: "second", ValidFrom: time.Now().Add(noteStop / 2)}
+	later := &balance.MissingDeckError{Version: "v", ID: "second", ValidFrom: time.Now().Add(2 * noteStop)}
 	away := errors.New("dial tcp: connection refused")
 	late := &balance.LateDeckError{}
 	for i, test := range []struct{ answer, want error }{{nil, nil}, {later, nil}, {away, nil}, {soon, soon}} {
@@ -232,7 +232,7 @@ func TestAProcessThatLacksADeckEnds(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { _ = rdb.Close() })
 	s := startSandbox(t, t.TempDir(), "--redis", server.Addr())
-	soon := time.Now().Add(deckStop / 2).UTC()
+	soon := time.Now().Add(noteStop / 2).UTC()
 	noted := strconv.FormatInt(soon.UnixMicro(), 10) + " " + soon.Format(time.RFC3339Nano) + " other tariff"
 	if err := rdb.HSet(t.Context(), "cs:decks", "0123456789abcdef", noted).Err(); err != nil {
 		t.Fatal(err)
