@@ -28,6 +28,8 @@ func TestCDRCheck(t *testing.T) {
 	page := write(t, "page.json", `{"value":[{"id":"a","duration":0,"callType":"user_in"}],"x":1} {"id":"b","duration":1}`)
 	legs := write(t, "legs.json", `{"method":"E_ACC_MISSED_EVENT"}`)
 	mapping := write(t, "mapping.yaml", "sources:\n- {source: pbx, format: asterisk-csv, zone: UTC, kind: {value: user_out}}\n- {source: pbx2, format: asterisk-csv, zone: Asia/Tokyo}\n")
+	later := write(t, "later.yaml", "sources:\n- {source: pbx, format: asterisk-csv, active_from: 2100-01-01T00:00:00Z, zone: UTC, kind: {value: user_out}}\n")
+	one := write(t, "one.csv", answered)
 	for name, tt := range map[string]struct {
 		args []string
 		want string
@@ -59,6 +61,17 @@ func TestCDRCheck(t *testing.T) {
 			[]string{"--format", "asterisk-csv", "--mapping", mapping, "--source", "pbx", lines},
 			`{"id":"1.1","source":"pbx","account":"acme","kind":"user_out","caller":"1042","callee":"00442070000002","answered_at":"2026-11-02T10:15:04Z","duration_ms":60000}
 {"id":"1.2","source":"pbx","account":"acme","kind":"user_out","caller":"1042","callee":"00442070000002","duration_ms":0}
+`,
+		},
+		"a source that begins": {
+			[]string{"--format", "asterisk-csv", "--mapping", later, "--source", "pbx", "--appended-at", "2100-01-02", lines},
+			`{"id":"1.1","source":"pbx","account":"acme","kind":"user_out","caller":"1042","callee":"00442070000002","answered_at":"2026-11-02T10:15:04Z","duration_ms":60000}
+{"id":"1.2","source":"pbx","account":"acme","kind":"user_out","caller":"1042","callee":"00442070000002","duration_ms":0}
+`,
+		},
+		"and has not yet": {
+			[]string{"--format", "asterisk-csv", "--mapping", later, "--source", "pbx", one},
+			`{"error":{"code":"no_zone","message":"` + one + `:1: answer at byte 89: has no time zone; expected the source's zone in the mapping (zone: Europe/Paris) or with --zone"}}
 `,
 		},
 		"a source too many": {

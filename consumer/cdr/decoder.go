@@ -111,7 +111,7 @@ func (d *Decoder) plan(e *envelope, appendMillis int64) (*plan, *Fault) {
 	case v == nil && f == CanonicalJSON:
 		return nil, nil
 	case v == nil:
-		return nil, badFormat("the record's source is not in the mapping; expected an entry for it under sources")
+		return nil, badFormat("the record's source is not in the mapping at its append time; expected an entry for it under sources")
 	case e.format != "" && e.format != v.format:
 		return nil, badFormat("the record's content-type says " + string(e.format) + ", the mapping says that its source writes " + string(v.format))
 	}
