@@ -30,6 +30,7 @@ type dlqConfig struct {
 	metrics  string
 	raw      bool
 	dryRun   bool
+	another  bool
 	operator string
 	text     string
 }
@@ -74,6 +75,7 @@ func (c *dlqConfig) replaySettings() *settings {
 	c.filterSettings(s)
 	s.borrow(c.settings(), "topic-cdrs", "deck", "id-window", "max-duration", "max-charge")
 	s.byName["deck"].usage = "rate deck: then each line says what a processor would make of the record now"
+	s.add("another-call", "false", truth(&c.another), "send those too of which the mapping makes another call now than since they were appended")
 	actSettings(s, &c.operator, &c.dryRun)
 	return s
 }
@@ -244,7 +246,12 @@ for byte, and marks each as replayed. To repeat it is safe: the id of
 a call is claimed with its charge. With --deck each line says what a processor would
 make of the record now; whether the account exists, and whether the call was charged
 before, is not looked at. A record that is parked again is a new dead letter.
-With --id, closed ones are sent again too.`,
+With --id, closed ones are sent again too.
+
+A record that is sent again is appended anew, and means what the mapping says then.
+One that would become another call than it was at any time since it was first
+appended is not sent without --another-call: the id that makes a repeat safe would
+be another, too. Give the same --format, --zone and --mapping as the processors have.`,
 		Example: `  creditstream dlq replay --brokers kafka-1:9092 --deck /etc/creditstream/deck --reason no_rate --since 2026-11-20 --dry-run
   creditstream dlq replay --brokers kafka-1:9092 --reason unknown_account --account acme
   creditstream dlq replay --brokers kafka-1:9092 --id cdrs/3/81723,cdrs/0/9`,
@@ -297,7 +304,7 @@ func (c *dlqConfig) replay(ctx context.Context, box *letters.Box, decks *rating.
 	}
 	p := newReplayed(out, len(entries), verb)
 	r := letters.Replay{
-		Box: box, CDRTopic: c.Topics.CDRs, Operator: by, DryRun: c.dryRun, Decks: decks,
+		Box: box, CDRTopic: c.Topics.CDRs, Operator: by, DryRun: c.dryRun, AnotherCall: c.another, Decks: decks,
 		Limits: consumer.Limits{Window: c.Window, MaxDuration: c.MaxDuration, MaxCharge: c.MaxCharge}, Report: p.print,
 	}
 	if err := r.Run(ctx, entries); err != nil {
