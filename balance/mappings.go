@@ -69,18 +69,44 @@ func (e *LateMappingError) Error() string {
 // version that the store knows and loaded lacks, a *LateMappingError, or an error
 // of Redis; then nothing is noted.
 func (s *Store) NoteMappings(ctx context.Context, loaded []MappingVersion, opt NoteOptions) error {
+	r, err := s.note(ctx, mappingsKey, notables(loaded), opt)
+	if err != nil || r == nil {
+		return err
+	}
+	if r.reason == missing {
+		return missingMapping(r)
+	}
+	return &fault{&LateMappingError{versionNamed(loaded, r.name), opt.Lead}}
+}
+
+// CheckMappings returns an error when the records of the store are not read by what
+// is loaded: a *MissingMappingError, or one that names what the store does not know.
+// A version whose successor is older than reach need not be loaded. Nothing is noted.
+func (s *Store) CheckMappings(ctx context.Context, loaded []MappingVersion, reach time.Duration) error {
+	r, err := s.noteUnless(ctx, anyLate, mappingsKey, notables(loaded), reach)
+	if err != nil || r == nil {
+		return err
+	}
+	if r.reason == missing {
+		return missingMapping(r)
+	}
+	v := versionNamed(loaded, r.name)
+	return faultf("%s, is not known to this store: no processor reads records by it", v.String())
+}
+
+func notables(loaded []MappingVersion) []notable {
 	list := make([]notable, len(loaded))
 	for i := range loaded {
 		list[i] = notable{loaded[i].name(), loaded[i].ActiveFrom, loaded[i].Source}
 	}
-	r, err := s.note(ctx, mappingsKey, list, opt)
-	switch {
-	case err != nil || r == nil:
-		return err
-	case r.reason == missing:
-		id, _, _ := strings.Cut(r.name, " ")
-		return &fault{&MissingMappingError{MappingVersion{Source: r.noted.what, ID: id, ActiveFrom: r.noted.from}}}
-	}
-	i := slices.IndexFunc(loaded, func(v MappingVersion) bool { return v.name() == r.name })
-	return &fault{&LateMappingError{loaded[i], opt.Lead}}
+	return list
+}
+
+func missingMapping(r *refusal) error {
+	id, _, _ := strings.Cut(r.name, " ")
+	return &fault{&MissingMappingError{MappingVersion{Source: r.noted.what, ID: id, ActiveFrom: r.noted.from}}}
+}
+
+func versionNamed(loaded []MappingVersion, name string) MappingVersion {
+	return loaded[slices.IndexFunc(loaded, func(v MappingVersion) bool { return v.name() == name })]
 }

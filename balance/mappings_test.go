@@ -95,3 +95,34 @@ func TestTheFirstMappingOfAStoreBegins(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A tool that reads records as the processors do can see that it does.
+func TestCheckMappings(t *testing.T) {
+	w := newWorld(t)
+	settings, pbx := balance.MappingVersion{ID: "canonical"}, balance.MappingVersion{Source: "pbx", ID: "x"}
+	next := balance.MappingVersion{Source: "pbx", ID: "next", ActiveFrom: w.now.Add(time.Hour)}
+	check := func(want string, versions ...balance.MappingVersion) {
+		t.Helper()
+		err := w.store.CheckMappings(t.Context(), versions, 24*time.Hour)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || balance.Temporary(err)) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	check("canonical, active ever since, is not known to this store", settings) // which has noted nothing, and does not now
+	check("is not known to this store", settings)
+	for range 2 {
+		if err := w.store.NoteMappings(t.Context(), []balance.MappingVersion{settings, pbx}, balance.NoteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		check("", settings, pbx)
+		check("source pbx, version x, active ever since, says what records of this store mean", settings)
+		check("source pbx, version next, active from ", settings, pbx, next)
+	}
+	if err := w.store.NoteMappings(t.Context(), []balance.MappingVersion{settings, pbx, next}, balance.NoteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.now = w.now.Add(24 * time.Hour)
+	check("version x, active ever since", settings, next)
+	w.now = w.now.Add(2 * time.Hour)
+	check("", settings, next)
+}

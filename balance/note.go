@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -44,14 +45,21 @@ const (
 	missing refusalReason = "MISSING"
 )
 
+// anyLate adds nothing: all that was not noted is too late.
+const anyLate = "any"
+
 // note adds loaded to what the key holds, or returns why it does not.
 func (s *Store) note(ctx context.Context, key string, loaded []notable, opt NoteOptions) (*refusal, error) {
-	now := s.opt.Now()
-	late := now.Add(opt.Lead).UnixMicro()
+	late := s.opt.Now().Add(opt.Lead).UnixMicro()
 	if opt.AcceptPast {
 		late = math.MinInt64
 	}
-	args := []any{late, now.Add(-opt.Reach).UnixMicro()}
+	return s.noteUnless(ctx, strconv.FormatInt(late, 10), key, loaded, opt.Reach)
+}
+
+// noteUnless is note where what begins by late (us), or is anyLate, is not added.
+func (s *Store) noteUnless(ctx context.Context, late, key string, loaded []notable, reach time.Duration) (*refusal, error) {
+	args := []any{late, s.opt.Now().Add(-reach).UnixMicro()}
 	for _, v := range loaded {
 		args = append(args, v.name, v.from.UnixMicro(), v.from.UTC().Format(time.RFC3339Nano)+" "+v.what)
 	}

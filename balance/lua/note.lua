@@ -1,7 +1,7 @@
 -- Notes the decks, or the mapping, that a process works by: what was noted stays,
 -- so that every process and every replay takes a record for the same (rule 7).
 -- KEYS: decks, or mappings
--- ARGV: the latest beginning (us) that is too late to be added, oldest time (us) that is still read,
+-- ARGV: the latest beginning (us) that is too late to be added ('any': nothing is added), oldest time (us) that is still read,
 --       per version: its name, when it begins (us), the same and what it is for people. After a space in the
 --       name stands whose version it is: one follows another of the same
 -- Returns: {'OK'} | and nothing is noted: {'MISSING', name, noted text} of the oldest | {'LATE', name}
@@ -25,7 +25,7 @@ end
 if missing then return { 'MISSING', missing.name, missing.text } end
 for i = 3, #ARGV, 3 do
   if not known[ARGV[i]] then
-    if #noted > 0 and tonumber(ARGV[i + 1]) <= tonumber(ARGV[1]) then return { 'LATE', ARGV[i] } end
+    if ARGV[1] == 'any' or #noted > 0 and tonumber(ARGV[i + 1]) <= tonumber(ARGV[1]) then return { 'LATE', ARGV[i] } end
     new[#new + 1] = i
   end
 end
