@@ -26,11 +26,15 @@ type mappingKeeper struct {
 }
 
 func newMappingKeeper(formats *cdr.Options, options balance.NoteOptions, log *slog.Logger, now func() time.Time) *mappingKeeper {
-	k := &mappingKeeper{options: options, log: log, now: now}
+	return &mappingKeeper{versions: mappingVersions(formats), options: options, log: log, now: now}
+}
+
+// mappingVersions returns what records are read by, as a store notes it.
+func mappingVersions(formats *cdr.Options) (all []balance.MappingVersion) {
 	for _, v := range formats.Versions() {
-		k.versions = append(k.versions, balance.MappingVersion(v))
+		all = append(all, balance.MappingVersion(v))
 	}
-	return k
+	return all
 }
 
 // note has the store note what was loaded, at the start.

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,8 +15,11 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/creditstream/creditstream/alerts"
 	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/consumer/cdr"
+	"github.com/creditstream/creditstream/internal/kafka"
+	"github.com/creditstream/creditstream/rating"
 )
 
 // mapping writes a mapping file and returns its name.
@@ -32,7 +37,7 @@ func sourceOf(name string, from time.Time, account string) string {
 	if !from.IsZero() {
 		active = ", active_from: " + from.UTC().Format(time.RFC3339)
 	}
-	return "{source: " + name + ", format: opensips" + active + ", account: {value: " + account + "}, kind: {value: user_out}}"
+	return "{source: " + name + ", format: opensips" + active + ", account: {value: " + account + "}, callee: {field: params.dst}, kind: {value: user_out}}"
 }
 
 // A processor that would take records for something else than they were, or than
@@ -133,4 +138,47 @@ func TestAProcessThatLacksASourceEnds(t *testing.T) {
 	if code := run.wait(t, 20*time.Second); code != 1 || !strings.Contains(run.out.String(), "source sbc-1, version 0123456789abcdef, active from ") {
 		t.Errorf("exit code %d", code)
 	}
+}
+
+// A dead letter of which the mapping has made another call is sent only if the
+// operator says so, and only by the mapping that the processors have.
+func TestReplayOverAChangeOfTheMapping(t *testing.T) {
+	p := newPlant(t)
+	first := sourceOf("sbc-1", time.Time{}, "acme")
+	file := mapping(t, first, sourceOf("sbc-1", time.Now().Add(-30*time.Minute), "globex"))
+	run := p.processor(p.http, "--mapping", file)
+	awaitReady(t, run, "http://"+p.http)
+	p.create("globex", "")
+	event := fmt.Sprintf(`{"method":"E_ACC_CDR","params":{"callid":"c","from_tag":"f","to_tag":"t","sip_code":"200","time":%d,"ms_duration":1500,"dst":"+33142685300"}}`,
+		time.Now().Add(-2*time.Hour).Unix())
+	parked := kafka.Record{
+		Topic: "cdrs", Value: []byte(event), AppendMillis: time.Now().Add(-time.Hour).UnixMilli(),
+		Headers: []kafka.Header{{Key: "cdr-source", Value: []byte("sbc-1")}},
+	}
+	verdict := balance.Verdict{Outcome: balance.Parked, Reason: rating.UnknownAccount, Message: "an hour ago"}
+	publisher := alerts.New(p.writer, alerts.Topics{DeadLetters: "cdrs.dlq", DeadLetterPartitions: plantPartitions}, func(string) int { return 0 }, nil)
+	if err := publisher.Publish(t.Context(), []kafka.Record{parked}, []balance.Verdict{verdict}, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.awaitOpen(1)
+	replay := func(code int, want string, more ...string) {
+		t.Helper()
+		args := append([]string{"dlq", "replay", "--source=sbc-1", "--redis", p.redis.Addr(), "--deck", p.deck}, more...)
+		wants(t, p.tool(code, args...), want)
+	}
+	replay(1, "nothing is sent, as processors read records otherwise: source sbc-1, version ", "--mapping", mapping(t, first))
+	replay(1, "nothing is sent, as processors read records otherwise: records of this store are read with", "--mapping", file, "--zone=UTC")
+	const refused = "1/1  cdrs/0/0  not sent: the mapping has changed: appended now, it is not the call that it was at "
+	replay(1, refused, "--mapping", file, "--dry-run")
+	replay(1, refused, "--mapping", file)
+	p.awaitOpen(1)
+	replay(0, "would be charged 0.100000 USD", "--mapping", file, "--another-call", "--dry-run")
+	replay(0, "1 dead letter: 1 sent", "--mapping", file, "--another-call")
+	await(t, 30*time.Second, "the charge", func() error {
+		if answer := must(t, http.MethodGet, "http://"+p.http+"/v1/accounts/globex", nil, ""); !strings.Contains(answer, `"balance":"-0.100000"`) {
+			return errors.New(answer)
+		}
+		return nil
+	})
+	run.stop(t)
 }
