@@ -45,9 +45,13 @@ func withMapping(t *testing.T, w *world) {
 
 // asterisk is a line of asterisk-csv of a call answered now.
 func asterisk(id string, seconds int, disposition string) []byte {
-	now := time.Now().UTC().Format(time.DateTime)
-	return fmt.Appendf(nil, `"acme","1042","00442070000002","ctx","clid","ch","dch","Dial","x","%s","%s","%s",%d,%d,"%s","DOCUMENTATION","%s",""`,
-		now, now, now, seconds, seconds, disposition, id)
+	return asteriskAt(time.Now(), "acme", id, seconds, disposition)
+}
+
+func asteriskAt(answered time.Time, account, id string, seconds int, disposition string) []byte {
+	at := answered.UTC().Format(time.DateTime)
+	return fmt.Appendf(nil, `"%s","1042","00442070000002","ctx","clid","ch","dch","Dial","x","%s","%s","%s",%d,%d,"%s","DOCUMENTATION","%s",""`,
+		account, at, at, at, seconds, seconds, disposition, id)
 }
 
 func (w *world) send(headers map[string]string, value []byte) {
@@ -133,6 +137,32 @@ func TestNoLengthIsNoRepeat(t *testing.T) {
 		t.Errorf("acme has spent %d", got)
 	}
 	if n := r.figure(t, "creditstream_consumer_records_total", "outcome", "duplicate"); n != 1 {
+		t.Errorf("%v duplicates", n)
+	}
+}
+
+// Forks of a call, with sequences and one answer time, are charged once, by the first
+// that comes; the part after a transfer, another channel's leg of the
+// same linked id and a fork for another account are charged each.
+func TestForksAreChargedOnce(t *testing.T) {
+	w := newWorld(t)
+	withMapping(t, w)
+	r := w.start()
+	w.create("acme", "globex")
+	media := map[string]string{"content-type": cdr.AsteriskCSV.MediaType()}
+	answered := time.Now().Add(-time.Minute)
+	for sequence, line := range [][]byte{
+		asteriskAt(answered, "acme", "9.1", 60, "ANSWERED"), asteriskAt(answered, "acme", "9.1", 60, "ANSWERED"),
+		asteriskAt(answered, "acme", "9.1", 20, "ANSWERED"), asteriskAt(answered.Add(time.Minute), "acme", "9.1", 30, "ANSWERED"),
+		asteriskAt(answered, "acme", "9.2", 60, "ANSWERED"), asteriskAt(answered, "globex", "9.1", 60, "ANSWERED"),
+	} {
+		w.send(media, fmt.Appendf(line, `,"","9.1","%d"`, 100-sequence))
+	}
+	until(t, "all handled", func() bool { return r.figure(t, "creditstream_consumer_records_total") == 6 })
+	if acme, globex := w.spent("acme"), w.spent("globex"); acme != 60_000+30_000+60_000 || globex != 60_000 {
+		t.Errorf("acme has spent %d, globex %d", acme, globex)
+	}
+	if n := r.figure(t, "creditstream_consumer_records_total", "outcome", "duplicate"); n != 2 {
 		t.Errorf("%v duplicates", n)
 	}
 }
