@@ -93,11 +93,7 @@ func readAsterisk(r *row) {
 	if !r.has(astUniqueID) {
 		r.members[id] = r.joined([]int{astLinkedID, astChannel})
 	}
-	if !r.answeredBy(astDisposition) || r.over() {
-		return
-	}
-	if end := r.vals[astEnd]; end.text != nil && len(end.text) == 0 {
-		r.partial(astEnd)
+	if !r.answeredBy(astDisposition) || r.over() || !r.ended(astEnd) {
 		return
 	}
 	r.duration(measure{astBillSeconds, time.Second})

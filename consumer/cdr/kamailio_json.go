@@ -40,11 +40,7 @@ func readKamailio(r *row) {
 		return
 	}
 	r.duration(measure{kamSeconds, time.Second})
-	if r.over() || r.millis == 0 {
-		return
-	}
-	if end := r.vals[kamEnd]; string(end.text) == "0" || end.text != nil && len(end.text) == 0 {
-		r.partial(kamEnd)
+	if r.over() || r.millis == 0 || !r.ended(kamEnd) {
 		return
 	}
 	start, ok := r.instant(kamStart, r.plan.zone)
