@@ -80,9 +80,9 @@ func TestStreamOfFormats(t *testing.T) {
 	w.send(nil, w.call("acme", 1))
 	w.send(media, asterisk("1.1", 2, "ANSWERED"))
 	w.send(map[string]string{"cdr-source": "sbc-1"}, event)
-	w.send(map[string]string{"cdr-source": "sbc-1"}, event) // the switch sends it again
+	w.send(map[string]string{"CDR-Source": "sbc-1"}, event) // the switch sends it again
 	w.send(map[string]string{"Content-Type": "application/vnd.creditstream.opensips+json; charset=utf-8"}, missed)
-	w.send(map[string]string{"ce_specversion": "1.0", "ce_source": "pbx-1", "content-type": "text/csv"}, asterisk("1.2", 5, "ANSWERED"))
+	w.send(map[string]string{"ce_specversion": "1.0", "Ce_Source": "pbx-1", "cdr-source": "", "content-type": "text/csv"}, asterisk("1.2", 5, "ANSWERED"))
 	w.send(map[string]string{"content-type": "application/cloudevents+json"},
 		fmt.Appendf(nil, `{"specversion":"1.0","id":"e1","source":"anybody","type":"cdr","data":%s}`, w.call("globex", 300)))
 	w.send(map[string]string{"content-type": "application/cloudevents+json"},

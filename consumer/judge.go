@@ -48,7 +48,8 @@ func decode(d *cdr.Decoder, rec *kafka.Record, v *balance.Verdict) bool {
 		switch h := &rec.Headers[i]; {
 		case strings.EqualFold(h.Key, headerContentType):
 			in.ContentType = h.Value
-		case h.Key == headerSource, h.Key == headerEventSource && in.Source == nil:
+		case strings.EqualFold(h.Key, headerSource) && len(h.Value) > 0,
+			strings.EqualFold(h.Key, headerEventSource) && len(in.Source) == 0:
 			in.Source = h.Value
 		}
 	}
@@ -101,7 +102,8 @@ func price(r rater, l Limits, appendMillis int64, v *balance.Verdict) {
 }
 
 // Headers that say how a record is to be read: its media type, and its source by
-// a header of ours, which wins, or as a CloudEvent in binary mode has it.
+// a header of ours, which wins, or as a CloudEvent in binary mode has it. The case
+// of their names does not matter: proxies and clients of HTTP change it.
 const (
 	headerContentType = "content-type"
 	headerSource      = "cdr-source"
