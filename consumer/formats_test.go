@@ -167,14 +167,14 @@ func TestForksAreChargedOnce(t *testing.T) {
 	}
 }
 
-// applyMissed has a consumer apply an event of a call that nobody answered, and
-// stops it before it has published that.
-func (w *world) applyMissed() {
+// applyHeldUp has a consumer apply a record, and stops it before it has published
+// what became of it.
+func (w *world) applyHeldUp(record []byte) {
 	w.t.Helper()
 	hold := make(chan struct{})
 	w.gate.open.Store(&hold)
 	r := w.start()
-	w.produce(0, []byte(`{"method":"E_ACC_MISSED_EVENT","params":{}}`))
+	w.produce(0, record)
 	until(w.t, "applied and held up", func() bool { return r.figure(w.t, "creditstream_consumer_outbox_entries") > 0 })
 	if err := r.stop(); err != nil {
 		w.t.Fatal(err)
@@ -183,12 +183,14 @@ func (w *world) applyMissed() {
 	w.gate.open.Store(nil)
 }
 
+const missedEvent = `{"method":"E_ACC_MISSED_EVENT","params":{}}`
+
 // A restart in the middle, with what is skipped in the outbox, changes nothing.
 func TestSkippedAfterTakeOver(t *testing.T) {
 	w := newWorld(t)
 	w.formats = cdr.Options{Format: cdr.OpenSIPS}
 	w.create("acme")
-	w.applyMissed()
+	w.applyHeldUp([]byte(missedEvent))
 	r := w.start()
 	until(t, "published", func() bool {
 		return r.Ready() == nil && len(w.rdb.Keys(t.Context(), "cs:*:outbox:*").Val()) == 0
@@ -198,15 +200,53 @@ func TestSkippedAfterTakeOver(t *testing.T) {
 	}
 }
 
-// What was parked must not become a skip in a replay: the past is what it was.
+// What a record was applied as it stays: a configuration that makes something else
+// of it is refused when its result is published again.
 func TestSkippingThePast(t *testing.T) {
-	w := newWorld(t)
-	w.applyMissed()
-	w.formats = cdr.Options{Format: cdr.OpenSIPS}
-	r := w.start()
-	until(t, "refused", r.failed)
-	if err := r.stop(); err == nil || !strings.Contains(err.Error(), "is skipped") || !strings.Contains(err.Error(), "was applied as parked") {
-		t.Errorf("%v", err)
+	reading := func(skip string) cdr.Options {
+		m, err := cdr.LoadMapping("m", []byte("sources:\n- {source: pbx-1, format: asterisk-csv, zone: UTC, kind: {value: user_out}"+skip+"}\n"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cdr.Options{Format: cdr.AsteriskCSV, Mapping: m}
+	}
+	all, skipped := reading(""), reading(", skip: {field: src, equals: \"1042\", value: by rule}")
+	for name, tt := range map[string]struct {
+		disposition   string
+		before, after cdr.Options
+		event         bool // instead of a line
+		elsewhere     bool // the account is not of the shard of what is skipped
+		want          string
+	}{
+		"parked, then skipped":         {event: true, after: cdr.Options{Format: cdr.OpenSIPS}, want: "is skipped (E_ACC_MISSED_EVENT: a call that nobody answered) now but was applied as parked"},
+		"skipped, then parked":         {event: true, before: cdr.Options{Format: cdr.OpenSIPS}, want: "is missing_field (id is absent; expected a string of at most 256 bytes without control characters) now but was applied as skipped"},
+		"free, then skipped":           {"BUSY", all, skipped, false, false, "is skipped (by rule) now but was applied as a call"},
+		"charged, then skipped":        {"ANSWERED", all, skipped, false, false, "is skipped (by rule) now but was applied as a call"},
+		"skipped, then free":           {"BUSY", skipped, all, false, false, "is a call now but was applied as skipped"},
+		"skipped, then charged":        {"ANSWERED", skipped, all, false, false, "is a call now but was applied as skipped"},
+		"skipped, then charged, aside": {"ANSWERED", skipped, all, false, true, "is a call now but was applied as skipped"},
+		"of no account, then of one":   {"ANSWERED", cdr.Options{}, all, false, true, "is a call now but was applied as parked"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			account := 0
+			for (w.store.ShardOf(fmt.Sprint("a", account)) == 0) == tt.elsewhere {
+				account++ // records of partition 0 without account are of shard 0
+			}
+			w.create(fmt.Sprint("a", account))
+			record := asteriskAt(time.Now(), fmt.Sprint("a", account), "1.1", 60, tt.disposition)
+			if tt.event {
+				record = []byte(missedEvent)
+			}
+			w.formats = tt.before
+			w.applyHeldUp(record)
+			w.formats = tt.after
+			r := w.start()
+			until(t, "refused", r.failed)
+			if err := r.stop(); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%v", err)
+			}
+		})
 	}
 }
 
