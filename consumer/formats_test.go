@@ -142,8 +142,8 @@ func TestNoLengthIsNoRepeat(t *testing.T) {
 }
 
 // Forks of a call, with sequences and one answer time, are charged once, by the first
-// that comes; the part after a transfer, another channel's leg of the
-// same linked id and a fork for another account are charged each.
+// that comes; the part after a transfer, another channel's leg of the same linked id
+// and a fork for another account are charged each.
 func TestForksAreChargedOnce(t *testing.T) {
 	w := newWorld(t)
 	withMapping(t, w)
