@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // write makes a file of a test's own.
@@ -114,6 +116,32 @@ func TestCDRCheckRefuses(t *testing.T) {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v, want %s", name, err, want)
 			}
+		}
+	}
+}
+
+// A stamp means the same on every machine: time zones are built in, whatever the
+// machine's own database says, and whatever it has that is none.
+func TestZonesOfTheMachineDoNotCount(t *testing.T) {
+	t.Parallel()
+	// A zone nine hours east of UTC ever since: a header with the counts of what follows, and one offset.
+	east := "TZif" + strings.Repeat("\x00", 16) + strings.Repeat("\x00", 16) + "\x00\x00\x00\x01\x00\x00\x00\x04" + "\x00\x00\x7e\x90\x00\x00" + "JST\x00"
+	if _, err := time.LoadLocationFromTZData("", []byte(east)); err != nil {
+		t.Fatal(err) // it would be passed over
+	}
+	machine := t.TempDir()
+	for _, zone := range []string{"Paris", "Nowhere"} {
+		if err := errors.Join(os.MkdirAll(filepath.Join(machine, "Europe"), 0o700), os.WriteFile(filepath.Join(machine, "Europe", zone), []byte(east), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines := write(t, "Master.csv", answered+"\n")
+	for zone, want := range map[string]string{
+		"Europe/Paris": `"answered_at":"2026-11-02T09:15:04Z"`, "Europe/Nowhere": "is no time zone",
+	} {
+		p := start(t, []string{"ZONEINFO=" + machine}, "cdr", "check", "--format", "asterisk-csv", "--zone", zone, lines)
+		if p.wait(t, 10*time.Second); !strings.Contains(p.out.String(), want) {
+			t.Errorf("%s: %s", zone, p.out.String())
 		}
 	}
 }

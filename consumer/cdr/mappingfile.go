@@ -217,20 +217,8 @@ type entry struct {
 
 func (e *entry) readZone(n *yaml.Node) string {
 	var err error
-	e.plan.zone, err = LoadZone(scalar(n))
+	e.plan.zone, err = rating.LoadZone(scalar(n))
 	return unless(err == nil, "a time zone of the IANA database, such as Europe/Paris or UTC")
-}
-
-// LoadZone returns a time zone of the IANA database by its name.
-func LoadZone(name string) (*time.Location, error) {
-	if name == "" || name == "Local" { // what they mean depends on the machine
-		return nil, fmt.Errorf("%q is no time zone of the IANA database; expected one such as Europe/Paris", name)
-	}
-	zone, err := time.LoadLocation(name)
-	if err != nil {
-		return nil, fmt.Errorf("%q is no time zone of the IANA database; expected one such as Europe/Paris", name)
-	}
-	return zone, nil
 }
 
 func (e *entry) readColumns(n *yaml.Node) {
