@@ -35,7 +35,7 @@ func versionOf(t *testing.T, text string, zone *time.Location) string {
 // A version is named by what it means, not by how it is written.
 func TestVersionIDs(t *testing.T) {
 	t.Parallel()
-	paris, err := cdr.LoadZone("Europe/Paris")
+	paris, err := rating.LoadZone("Europe/Paris")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestVersionIDs(t *testing.T) {
 
 func TestVersions(t *testing.T) {
 	t.Parallel()
-	paris, err := cdr.LoadZone("Europe/Paris")
+	paris, err := rating.LoadZone("Europe/Paris")
 	if err != nil {
 		t.Fatal(err)
 	}
