@@ -2,6 +2,9 @@ package alerts_test
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -52,6 +55,37 @@ func TestEvents(t *testing.T) {
 		if !slices.Contains(kinds, kind) {
 			t.Errorf("no example of %s here", kind)
 		}
+	}
+}
+
+// The events above have every detail that a script writes, and no other.
+func TestEventsHaveAllDetails(t *testing.T) {
+	t.Parallel()
+	scripts, err := filepath.Glob("../balance/lua/*.lua")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var written, shown []string
+	detail := regexp.MustCompile(` ([a-z_]+)=[a-z_']`) // in a text of Lua; its own = has spaces
+	for _, script := range scripts {
+		text, err := os.ReadFile(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range detail.FindAllStringSubmatch(string(text), -1) {
+			written = append(written, found[1])
+		}
+	}
+	for _, e := range events() {
+		for _, f := range e.Fields {
+			shown = append(shown, f.Name)
+		}
+	}
+	slices.Sort(written)
+	slices.Sort(shown)
+	written, shown = slices.Compact(written), slices.Compact(shown)
+	if len(written) < 20 || !slices.Equal(written, shown) {
+		t.Errorf("the scripts write %v\nshown are %v", written, shown)
 	}
 }
 
