@@ -42,7 +42,7 @@ func word(dst []byte, _ *balance.Event, f balance.Field) ([]byte, error) {
 	return appendText(dst, f.Name, f.Value), nil
 }
 
-// money of zero is none: an answer that carries no money.
+// money leaves out the zero of a mismatch: its answer carries no money.
 func money(dst []byte, e *balance.Event, f balance.Field) ([]byte, error) {
 	n, err := strconv.ParseInt(f.Value, 10, 64)
 	if err != nil {
