@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/creditstream/creditstream/alerts"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -71,6 +72,8 @@ func (c *runConfig) topicSettings(s *settings) {
 	s.add("topic-recharge-requests", "recharge-requests", topicName(&c.Topics.RechargeRequests), "topic for a payment service")
 	s.add("topic-alerts", "credit-alerts", topicName(&c.Topics.Alerts), "topic for a notification service")
 	s.add("topic-dead-letters", "cdrs.dlq", topicName(&c.Topics.DeadLetters), "topic for CDRs that were parked")
+	s.add("cloudevents", string(alerts.Binary), oneOf(&c.EventMode, alerts.Modes()...),
+		"how alerts and payment requests are written: attributes in headers, or in the value with the data")
 	c.shapeSettings(s)
 	s.add("replication", "0", whole(&c.Replication, 0, 100), "copies of a topic that is created; 0: the brokers' default")
 	s.add("cdr-retention", "42d", duration(&c.CDRRetention, time.Hour, longest),

@@ -49,6 +49,7 @@ type processorConfig struct {
 	SessionTimeout time.Duration
 	FetchBytes     int
 	MaxRecordBytes int // largest record of cdrs; dead letters may be 64 KiB larger
+	EventMode      alerts.Mode
 
 	DeckDir            string // "": the decks that were loaded at the start are all
 	AcceptPastDecks    bool
@@ -163,6 +164,7 @@ func (p *processor) stream(ctx context.Context) error {
 		Rated: p.cfg.Topics.Rated, Alerts: p.cfg.Topics.Alerts, RechargeRequests: p.cfg.Topics.RechargeRequests,
 		Commands: p.cfg.Topics.Commands, DeadLetters: p.cfg.Topics.DeadLetters,
 		DeadLetterPartitions: p.deadLetters.Partitions, DeadLetterBytes: deadLetterBytes(p.deadLetters),
+		Events: p.cfg.EventMode,
 	}, p.commandPartition, p.registry)
 	stream := consumer.New(consumer.Config{
 		Client: p.client, Group: kafka.GroupConfig{
