@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 type world struct {
 	tb    testing.TB
 	rdb   redis.UniversalClient
+	db    int
 	store *balance.Store
 	now   time.Time
 	log   map[balance.Source]int64 // end of each source
@@ -66,9 +67,9 @@ func newWorld(tb testing.TB) *world {
 	tb.Helper()
 	w := &world{
 		tb: tb, now: time.UnixMilli(1_800_000_000_000),
-		log: map[balance.Source]int64{}, marks: map[lane]balance.Mark{}, outs: map[lane][]*balance.Entry{},
+		db: int(database.Add(1) % 4000), log: map[balance.Source]int64{}, marks: map[lane]balance.Mark{}, outs: map[lane][]*balance.Entry{},
 	}
-	w.rdb = balance.Client(&redis.UniversalOptions{Addrs: []string{server.Addr()}, DB: int(database.Add(1) % 4000)})
+	w.rdb = balance.Client(&redis.UniversalOptions{Addrs: []string{server.Addr()}, DB: w.db})
 	tb.Cleanup(func() { _ = w.rdb.Close() })
 	if err := w.rdb.FlushDB(tb.Context()).Err(); err != nil {
 		tb.Fatal(err)
