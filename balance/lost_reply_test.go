@@ -156,7 +156,7 @@ func TestALostReplyOfForget(t *testing.T) {
 func TestALostReplyOfNoteDecks(t *testing.T) {
 	w, store, way := lossyWorld(t)
 	note := func(version string, from time.Time) error {
-		return store.NoteDecks(t.Context(), []rating.DeckVersion{{ID: "d", Version: version, ValidFrom: from}}, balance.DeckOptions{Reach: 24 * time.Hour, Lead: time.Minute})
+		return store.NoteDecks(t.Context(), []rating.DeckVersion{{ID: "d", Version: version, ValidFrom: from}}, balance.NoteOptions{Reach: 24 * time.Hour, Lead: time.Minute})
 	}
 	way.lose(t, func() error { return note("v1", w.now) })
 	w.now = w.now.Add(time.Hour)
