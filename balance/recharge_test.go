@@ -164,16 +164,22 @@ func payBy(method string, c *balance.Command) *balance.Command {
 	return c
 }
 
-// due returns what is due on acme's shard, with the ends of the logs as they are.
+// due returns what is due on acme's shard.
 func (w *world) due() []*balance.Command {
+	w.tb.Helper()
+	return w.dueOn(w.store.ShardOf("acme"))
+}
+
+// dueOn returns what is due on a shard, with the ends of the logs as they are.
+func (w *world) dueOn(shard int) []*balance.Command {
 	w.tb.Helper()
 	ends := balance.Ends{{Topic: "cdrs", Partition: 0}: 0, {Topic: "cdrs", Partition: 1}: 0}
 	for s, end := range w.log {
-		if s.Topic == "cdrs" || s.Partition == w.store.CommandPartition(w.store.ShardOf("acme")) {
+		if s.Topic == "cdrs" || s.Partition == w.store.CommandPartition(shard) {
 			ends[s] = end
 		}
 	}
-	due, err := w.store.Due(w.tb.Context(), w.store.ShardOf("acme"), w.now, ends)
+	due, err := w.store.Due(w.tb.Context(), shard, w.now, ends)
 	if err != nil {
 		w.tb.Fatal(err)
 	}

@@ -273,16 +273,7 @@ func (s *stage) fire() int {
 	s.tb.Helper()
 	n := 0
 	for sh := range shards {
-		ends := balance.Ends{{Topic: "cdrs", Partition: 0}: 0, {Topic: "cdrs", Partition: 1}: 0}
-		for src, end := range s.log {
-			if src.Topic == "cdrs" || src.Partition == s.store.CommandPartition(sh) {
-				ends[src] = end
-			}
-		}
-		due, err := s.store.Due(s.tb.Context(), sh, s.now, ends)
-		if err != nil {
-			s.tb.Fatal(err)
-		}
+		due := s.dueOn(sh)
 		for _, c := range due {
 			n++
 			for range s.copies {
