@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/oracle"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -116,7 +117,7 @@ func TestALostReplyOfDue(t *testing.T) {
 	}
 	way.lose(t, func() error { _, err := look(); return err })
 	got, err := look()
-	if err != nil || !slices.EqualFunc(got, want, func(a, b *balance.Command) bool { return dueText(a) == dueText(b) }) {
+	if err != nil || !slices.EqualFunc(got, want, func(a, b *balance.Command) bool { return oracle.DueText(a) == oracle.DueText(b) }) {
 		t.Errorf("%+v %v", got, err)
 	}
 }
