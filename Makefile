@@ -7,6 +7,7 @@ GOLANGCI_MODULE  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GO
 VERSION := $(or $(shell git describe --always --dirty 2>/dev/null),dev)
 
 ARGS      ?=
+BROKERS   ?= 1
 PKG       ?= ./...
 TESTFLAGS ?=
 BENCH     ?= .
@@ -15,7 +16,7 @@ BENCHPKG  ?= ./rating/... ./consumer/cdr/... ./balance/... ./internal/kafka/...
 TEST_NEEDS := redis-server kcat curl
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint bench fmt tidy
+.PHONY: help build run kafka redis-cluster test lint bench fmt tidy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z\/-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,6 +30,17 @@ build: ## build bin/creditstream, static, with its version
 
 run: build ## build and run the sandbox; ARGS='--simulate=false' passes flags
 	@exec bin/creditstream sandbox --data-dir .data $(ARGS)
+
+# Ports of clients and controllers, as many pairs as there are brokers.
+KAFKA_PORTS := $(wordlist 1,$(BROKERS),9092:9093 9192:9193 9292:9293)
+
+kafka: ## run a real Apache Kafka on 127.0.0.1:9092; BROKERS=3 for three
+	@deploy/local/need java mvn
+	@exec deploy/local/kafka/kafka run .data/kafka-$(BROKERS) $(KAFKA_PORTS)
+
+redis-cluster: ## run a Redis Cluster of six nodes on 127.0.0.1:7001 to 7006
+	@deploy/local/need redis-server
+	@exec deploy/local/redis-cluster run .data/redis-cluster 7001 7002 7003 7004 7005 7006
 
 test: ## run all tests, with the race detector where a C compiler is found
 	@deploy/local/need $(TEST_NEEDS)

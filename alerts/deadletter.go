@@ -3,7 +3,6 @@ package alerts
 import (
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -71,7 +70,7 @@ func deadLetter(topics *Topics, r *kafka.Record, v *balance.Verdict) kafka.Messa
 	if cut {
 		add(headerCut, "the value had "+strconv.Itoa(len(r.Value))+" bytes, "+strconv.Itoa(len(value))+" of them are here")
 	}
-	add(headerTimestamp, time.UnixMilli(r.AppendMillis).UTC().Format(rfc3339Millis))
+	add(headerTimestamp, formatMillis(r.AppendMillis))
 
 	partition := kafka.AnyPartition
 	if r.Key == nil && topics.DeadLetterPartitions > 0 {

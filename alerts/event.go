@@ -2,98 +2,110 @@ package alerts
 
 import (
 	"fmt"
-	"strconv"
-	"time"
 
 	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/internal/kafka"
-	"github.com/creditstream/creditstream/rating"
 )
 
-// rechargeRequested is the kind of a payment request, beside balance.EventKinds.
-const rechargeRequested = "recharge.requested"
+// paymentRequested is the kind of a payment request, beside balance.EventKinds.
+const paymentRequested = "payment.requested"
 
-// rfc3339Millis is how append times are written, in UTC.
-const rfc3339Millis = "2006-01-02T15:04:05.000Z"
+// A Mode says how a CloudEvent becomes a Kafka message. Readers tell the modes
+// apart by the header content-type.
+type Mode string
 
-// A cloudEvent is the context of an event: CloudEvents 1.0, binary mode, where
-// attributes are headers and the value is the data.
+// The content modes of CloudEvents.
+const (
+	Binary     Mode = "binary"     // attributes are headers, the value is the data; the default
+	Structured Mode = "structured" // the value is a JSON object with attributes and data
+)
+
+// Modes returns every mode.
+func Modes() []Mode { return []Mode{Binary, Structured} }
+
+// A cloudEvent is the context of an event: CloudEvents 1.0.
 type cloudEvent struct {
 	topic, id, kind, account string
 	source                   balance.Source
 	atMillis                 int64 // append time of the record that caused it
 }
 
-func (b *batch) addCloudEvent(e cloudEvent, value []byte) {
-	b.add(kafka.Message{
-		Topic: e.topic, Partition: kafka.AnyPartition, Key: []byte(e.account), Value: value,
-		Headers: []kafka.Header{
-			{Key: "ce_specversion", Value: []byte("1.0")},
-			{Key: "ce_id", Value: []byte(e.id)},
-			{Key: "ce_source", Value: []byte("/creditstream/" + e.source.Topic)},
-			{Key: "ce_type", Value: []byte("creditstream." + e.kind + ".v1")},
-			{Key: "ce_subject", Value: []byte(e.account)},
-			{Key: "ce_time", Value: []byte(time.UnixMilli(e.atMillis).UTC().Format(rfc3339Millis))},
-			{Key: "content-type", Value: []byte("application/json")},
-		},
-	})
+// An attribute is a part of the context.
+type attribute struct{ name, value string }
+
+func (e *cloudEvent) attributes() [6]attribute {
+	return [6]attribute{
+		{"specversion", "1.0"},
+		{"id", e.id},
+		{"source", "/creditstream/" + e.source.Topic},
+		{"type", "creditstream." + e.kind + ".v1"},
+		{"subject", e.account},
+		{"time", formatMillis(e.atMillis)},
+	}
 }
 
-func (b *batch) addEvent(source balance.Source, e *balance.Event) error {
+const (
+	jsonType  = "application/json"
+	eventType = "application/cloudevents+json; charset=UTF-8"
+)
+
+// addCloudEvent adds an event whose data, a JSON object, write appends.
+func (b *batch) addCloudEvent(e cloudEvent, write func(dst []byte) ([]byte, error)) error {
 	from := len(b.buf)
-	dst := append(b.buf, '{')
-	dst = appendText(dst, "account", e.Account)
-	dst = appendNumber(dst, "sequence", e.Sequence)
-	dst = appendMoney(dst, "balance", e.Balance)
-	dst = appendOptional(dst, "currency", e.Currency)
-	for _, f := range e.Fields {
-		var err error
-		if dst, err = appendField(dst, e, f); err != nil {
-			return fmt.Errorf("encode event %s of %s at %d: %w", e.Kind, source, e.Offset, err)
+	m := kafka.Message{Topic: e.topic, Partition: kafka.AnyPartition, Key: []byte(e.account)}
+	structured := b.topics.Events == Structured
+	dst := b.buf
+	if structured {
+		dst = append(dst, '{')
+		for _, a := range e.attributes() {
+			dst = appendText(dst, a.name, a.value)
 		}
+		dst = appendName(appendText(dst, "datacontenttype", jsonType), "data")
+		m.Headers = []kafka.Header{contentType(eventType)}
+	} else {
+		for _, a := range e.attributes() {
+			m.Headers = append(m.Headers, kafka.Header{Key: "ce_" + a.name, Value: []byte(a.value)})
+		}
+		m.Headers = append(m.Headers, contentType(jsonType))
 	}
-	b.buf = append(dst, '}')
-	b.addCloudEvent(cloudEvent{
-		topic: b.topics.Alerts, id: e.ID(), kind: e.Kind, account: e.Account, source: source, atMillis: e.AtMillis,
-	}, b.since(from))
+	dst, err := write(append(dst, '{'))
+	if err != nil {
+		return err
+	}
+	dst = append(dst, '}')
+	if structured {
+		dst = append(dst, '}')
+	}
+	b.buf = dst
+	m.Value = b.since(from)
+	b.add(m)
 	return nil
 }
 
-// appendField writes one detail of an event. Money is micros in digits there and
-// a decimal here; the number of a recharge becomes its id.
-func appendField(dst []byte, e *balance.Event, f balance.Field) ([]byte, error) {
-	switch f.Name {
-	case "threshold", "amount":
-		n, err := strconv.ParseInt(f.Value, 10, 64)
-		if err != nil {
-			return dst, fmt.Errorf("%s: %w", f.Name, err)
-		}
-		if n == 0 && e.Kind == "recharge.mismatched" {
-			return dst, nil // the answer carried no money
-		}
-		return appendMoney(dst, f.Name, rating.Micros(n)), nil
-	case "n":
-		return appendText(dst, "recharge_id", e.Account+"/"+f.Value), nil
-	case "paid_currency":
-		if f.Value == "-" {
-			return dst, nil // the script's word for none
-		}
-	}
-	return appendText(dst, f.Name, f.Value), nil
+func contentType(value string) kafka.Header {
+	return kafka.Header{Key: "content-type", Value: []byte(value)}
 }
 
-func (b *batch) addPaymentRequest(source balance.Source, r *balance.PaymentRequest) {
-	from := len(b.buf)
-	b.buf = append(b.buf, '{')
-	b.buf = appendText(b.buf, "recharge_id", r.ID())
-	b.buf = appendText(b.buf, "account", r.Account)
-	b.buf = appendNumber(b.buf, "n", r.N)
-	b.buf = appendMoney(b.buf, "amount", r.Amount)
-	b.buf = appendText(b.buf, "currency", r.Currency)
-	b.buf = appendText(b.buf, "payment_method", r.PaymentMethod)
-	b.buf = append(b.buf, '}')
-	b.addCloudEvent(cloudEvent{
-		topic: b.topics.RechargeRequests, id: r.ID(), kind: rechargeRequested, account: r.Account,
+func (b *batch) addEvent(source balance.Source, e *balance.Event) error {
+	err := b.addCloudEvent(cloudEvent{
+		topic: b.topics.Alerts, id: e.ID(), kind: e.Kind, account: e.Account, source: source, atMillis: e.AtMillis,
+	}, func(dst []byte) ([]byte, error) { return appendFields(dst, e) })
+	if err != nil {
+		return fmt.Errorf("encode event %s of %s at %d: %w", e.Kind, source, e.Offset, err)
+	}
+	return nil
+}
+
+func (b *batch) addPaymentRequest(source balance.Source, r *balance.PaymentRequest) error {
+	return b.addCloudEvent(cloudEvent{
+		topic: b.topics.RechargeRequests, id: r.ID(), kind: paymentRequested, account: r.Account,
 		source: source, atMillis: r.AtMillis,
-	}, b.since(from))
+	}, func(dst []byte) ([]byte, error) {
+		dst = appendText(dst, "recharge_id", r.ID())
+		dst = appendText(dst, "account", r.Account)
+		dst = appendNumber(dst, "n", r.N)
+		dst = appendMoney(dst, "amount", r.Amount)
+		dst = appendText(dst, "currency", r.Currency)
+		return appendText(dst, "payment_method", r.PaymentMethod), nil
+	})
 }

@@ -35,6 +35,17 @@ func appendNumber(dst []byte, name string, value int64) []byte {
 	return strconv.AppendInt(appendName(dst, name), value, 10)
 }
 
+func appendTexts[T ~string](dst []byte, name string, values []T) []byte {
+	dst = append(appendName(dst, name), '[')
+	for i, v := range values {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendString(dst, string(v))
+	}
+	return append(dst, ']')
+}
+
 // appendMoney writes an amount as a decimal string with six digits of a fraction.
 func appendMoney(dst []byte, name string, value rating.Micros) []byte {
 	dst = append(appendName(dst, name), '"')

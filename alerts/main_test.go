@@ -93,24 +93,49 @@ func event(kind string, bal rating.Micros, fields ...balance.Field) balance.Even
 
 // events has each kind with the fields that the scripts give it (balance/lua).
 func events() []balance.Event {
-	type f = balance.Field
-	return []balance.Event{
-		event("balance.low", 9_675_000, f{Name: "threshold", Value: "10000000"}),
-		event("balance.recovered", 59_675_000, f{Name: "threshold", Value: "10000000"}),
-		event("balance.recovered", 59_675_000),
-		event("balance.depleted", -325_000),
-		event("balance.restored", 0),
-		event("funds.added", 100_000_000, f{Name: "amount", Value: "100000000"}, f{Name: "reference", Value: `top-up/a="b\c`}),
-		event("recharge.succeeded", 59_675_000, f{Name: "n", Value: "7"}, f{Name: "amount", Value: "50000000"}),
-		event("recharge.failed", -rating.MaxTotal, f{Name: "n", Value: "7"}, f{Name: "code", Value: "expired_card"},
-			f{Name: "class", Value: "hard"}, f{Name: "next", Value: "suspended"}),
-		event("recharge.unresolved", 1, f{Name: "n", Value: "7"}),
-		event("recharge.mismatched", 9_675_000, f{Name: "n", Value: "7"}, f{Name: "reason", Value: "currency"},
-			f{Name: "amount", Value: "20000000"}, f{Name: "paid_currency", Value: "USD"}),
-		event("recharge.mismatched", 9_675_000, f{Name: "n", Value: "9"}, f{Name: "reason", Value: "no_request"},
-			f{Name: "amount", Value: "0"}, f{Name: "paid_currency", Value: "-"}),
-		event("credit.expired", 0, f{Name: "amount", Value: "4250000"}),
+	fields := func(words string) (list []balance.Field) {
+		for word := range strings.FieldsSeq(words) {
+			name, value, _ := strings.Cut(word, "=")
+			list = append(list, balance.Field{Name: name, Value: value})
+		}
+		return list
 	}
+	var list []balance.Event
+	for _, e := range []struct {
+		kind    string
+		balance rating.Micros
+		fields  string // as in a line of an entry
+	}{
+		{"balance.low", 9_675_000, "threshold=10000000"},
+		{"balance.recovered", 59_675_000, "threshold=10000000"},
+		{"balance.recovered", 59_675_000, ""},
+		{"balance.depleted", -325_000, ""},
+		{"balance.depleted", -1, "overdraft_limit=2"},
+		{"balance.depleted", -2, "overdraft_limit=2"},
+		{"balance.restored", 0, ""},
+		{"balance.restored", 0, "overdraft_limit=50000000"},
+		{"funds.added", 100_000_000, `amount=100000000 expires_at=1826866800250 kind=top_up reference=a="b\c`},
+		{"funds.added", 105_000_000, "amount=5000000 expires_at=253402300799000 kind=promotion reference=winter-2026 reason=winter+campaign operator=ann"},
+		{"funds.adjusted", 106_000_000, "amount=1000000 expires_at=1826866800250 reference=ticket-1 reason=goodwill+100%25%2C+for+%22%C3%A9%22+%26+a%2Bb operator=ann"},
+		{"funds.adjusted", -1, "amount=-106000001 reference=correct/6b1d/1 reason=corrected+CDR operator=ann"},
+		{"recharge.requested", 9_675_000, "n=7 amount=150000000 requests_today=2"},
+		{"recharge.succeeded", 59_675_000, "n=7 amount=50000000 expires_at=1826866800250"},
+		{"recharge.failed", -rating.MaxTotal, "n=7 amount=50000000 code=expired_card class=hard next=suspended"},
+		{"recharge.failed", 1, "n=8 amount=50000000 code=a+b%20 class=soft next=cooling retry_at=1795334400250"},
+		{"recharge.suppressed", 1, "amount=50000000 reason=month_amount cap_amount=500000000 until=1796083200000"},
+		{"recharge.suppressed", 1, "amount=50000000 reason=day_count cap_count=3 until=1795392000000"},
+		{"recharge.unresolved", 1, "n=7 amount=50000000"},
+		{"recharge.mismatched", 9_675_000, "n=7 reason=currency amount=20000000 paid_currency=USD requested=50000000"},
+		{"recharge.mismatched", 9_675_000, "n=9 reason=no_request amount=0 paid_currency=-"},
+		{"credit.expiring", 30_000_000, "amount=4250000 expires_at=1795935600250 days=7"},
+		{"credit.expired", 0, "amount=4250000 purchased_at=1763794800000 expires_at=1795330800000"},
+		{"account.suspended", 1, "n=7 amount=50000000 code=expired_card class=hard reason=hard"},
+		{"account.resumed", 1, ""},
+		{"account.closed", 12_500_000, ""},
+	} {
+		list = append(list, event(e.kind, e.balance, fields(e.fields)...))
+	}
+	return list
 }
 
 // compile compiles a schema of docs/schemas, formats asserted.

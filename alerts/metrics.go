@@ -19,7 +19,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		events: newCounters(f.NewCounterVec(prometheus.CounterOpts{
 			Name: "creditstream_alerts_events_total",
 			Help: "Events and payment requests published, by type.",
-		}, []string{"type"}), append(balance.EventKinds(), rechargeRequested)),
+		}, []string{"type"}), append(balance.EventKinds(), paymentRequested)),
 		rated: newCounters(f.NewCounterVec(prometheus.CounterOpts{
 			Name: "creditstream_alerts_rated_records_total",
 			Help: "Rated records published, repeats after a take-over included, by outcome.",

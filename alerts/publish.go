@@ -23,6 +23,10 @@ type Topics struct {
 	// DeadLetterBytes is how large key, value and headers of a dead letter may be
 	// together, our own headers apart; zero means any size. A larger one is cut.
 	DeadLetterBytes int
+
+	// Events is how what goes to Alerts and RechargeRequests is written; "" is
+	// Binary.
+	Events Mode
 }
 
 // writer returns nil when all messages are acknowledged, and keeps the order of
@@ -83,11 +87,13 @@ func (p *Publisher) Publish(ctx context.Context, records []kafka.Record, verdict
 // know.
 func (p *Publisher) RequestPayment(ctx context.Context, source balance.Source, r *balance.PaymentRequest) error {
 	b := batch{topics: &p.topics}
-	b.addPaymentRequest(source, r)
+	if err := b.addPaymentRequest(source, r); err != nil {
+		return fmt.Errorf("encode payment request: %w", err)
+	}
 	if err := p.w.WriteAll(ctx, b.msgs); err != nil {
 		return fmt.Errorf("request payment: %w", err)
 	}
-	p.metrics.events.inc(rechargeRequested)
+	p.metrics.events.inc(paymentRequested)
 	return nil
 }
 

@@ -99,13 +99,19 @@ func TestPublishRefuses(t *testing.T) {
 	records, verdicts := batch()
 	unknown := slices.Clone(verdicts)
 	unknown[3].Outcome = "lost"
-	bad := event("balance.low", 1, balance.Field{Name: "threshold", Value: "1e+14"})
+	bad := func(name, value string) func(p *alerts.Publisher) error {
+		return func(p *alerts.Publisher) error {
+			e := event("balance.low", 1, balance.Field{Name: name, Value: value})
+			return p.Publish(t.Context(), records, verdicts, []*balance.Entry{{Events: []balance.Event{e}}})
+		}
+	}
 	for name, publish := range map[string]func(p *alerts.Publisher) error{
 		"lengths":         func(p *alerts.Publisher) error { return p.Publish(t.Context(), records, verdicts[:2], nil) },
 		"unknown outcome": func(p *alerts.Publisher) error { return p.Publish(t.Context(), records, unknown, nil) },
-		"amount": func(p *alerts.Publisher) error {
-			return p.Publish(t.Context(), records, verdicts, []*balance.Entry{{Events: []balance.Event{bad}}})
-		},
+		"amount":          bad("threshold", "1e+14"),
+		"time":            bad("expires_at", "1.7958e+12"),
+		"number":          bad("days", "seven"),
+		"escape":          bad("reason", "100%"),
 		"wish": func(p *alerts.Publisher) error {
 			return p.Publish(t.Context(), nil, nil, []*balance.Entry{{Wishes: []balance.Wish{{Account: "acme"}}}})
 		},

@@ -24,7 +24,7 @@ type described struct {
 }
 
 func ours() []string {
-	names := []string{"recharge-requested.schema.json", "command.schema.json"}
+	names := []string{"payment-requested.schema.json", "cloud-event.schema.json", "command.schema.json"}
 	for _, kind := range balance.EventKinds() {
 		names = append(names, eventSchema(kind))
 	}
@@ -85,6 +85,7 @@ func readSchema(t *testing.T, name string) described {
 // commands has a command of each type, and of each shape where there are more.
 func commands() []balance.Command {
 	amount, zero, yes, method := rating.Micros(50_000_000), rating.Micros(0), true, "pm_1"
+	no, count := false, int64(balance.MaxCapCount)
 	most, least, taken := balance.MaxPurchase, rating.Micros(1), -balance.MaxPurchase
 	return []balance.Command{
 		{Type: balance.PutAccount, ID: "put/1", Put: &balance.Settings{
@@ -98,9 +99,23 @@ func commands() []balance.Command {
 			LowBalance: &balance.Nullable[[]balance.Level]{Null: true}, AutoRecharge: &balance.Nullable[balance.AutoRecharge]{Null: true},
 		}},
 		{Type: balance.PutAccount, Put: &balance.Settings{}},
+		{Type: balance.PutAccount, Put: &balance.Settings{
+			LotMonths: &balance.Nullable[int]{Value: balance.MaxLotMonths}, OverdraftLimit: &balance.Nullable[rating.Micros]{Value: most},
+			BlockedPrefixes: &balance.Nullable[[]string]{Value: []string{"8", strings.Repeat("9", balance.MaxPrefixDigits)}}, BlockHighRisk: &no,
+			AutoRecharge: &balance.Nullable[balance.AutoRecharge]{Value: balance.AutoRecharge{Caps: &balance.Nullable[balance.Caps]{
+				Value: balance.Caps{PerDay: &balance.Cap{Count: &count}, PerMonth: &balance.Cap{Count: &count, Amount: &least}},
+			}}},
+		}},
+		{Type: balance.PutAccount, Put: &balance.Settings{
+			LotMonths: &balance.Nullable[int]{Null: true}, OverdraftLimit: &balance.Nullable[rating.Micros]{Null: true},
+			BlockedPrefixes: &balance.Nullable[[]string]{Null: true}, BlockHighRisk: &yes,
+			AutoRecharge: &balance.Nullable[balance.AutoRecharge]{Value: balance.AutoRecharge{Caps: &balance.Nullable[balance.Caps]{Null: true}}},
+		}},
 		{Type: balance.CloseAccount, ID: "close/1"},
 		{Type: balance.TopUp, ID: "top-up/1", Amount: &most},
 		{Type: balance.TopUp, ID: "top-up/1", Amount: &least},
+		{Type: balance.Grant, ID: "grant/1", Amount: &least, Expires: time.UnixMilli(at), Reason: "é", Operator: "ann"},
+		{Type: balance.Grant, ID: "grant/1", Amount: &most, Currency: "EUR", Expires: time.UnixMilli(at).UTC(), Reason: "r", Operator: "o"},
 		{Type: balance.Adjust, ID: "adjust/1", Amount: &most, Currency: "EUR", Reason: "goodwill, é", Operator: "ann"},
 		{
 			Type: balance.Adjust, ID: "correct/00/1", Amount: &taken, Currency: "EUR", Reason: "corrected CDR", Operator: "ann",
@@ -113,9 +128,10 @@ func commands() []balance.Command {
 		{Type: balance.Result, N: 7, Status: "declined", Code: "expired_card", Class: balance.Hard, ID: "result/1"},
 		{Type: balance.Unanswered, N: 7},
 		{Type: balance.Retry, N: 7},
-		{Type: balance.Abandon, N: 7},
-		{Type: balance.Resume},
+		{Type: balance.Abandon, N: 7, ID: "abandon/1"},
+		{Type: balance.Resume, ID: "resume/1"},
 		{Type: balance.ExpireLot, Lot: "r7:50000000:1763794800000", Amount: &zero},
+		{Type: balance.WarnLot, Lot: "r7:50000000:1763794800000", Amount: &most, Days: balance.WarnDays()[0]},
 		{Type: balance.Tick},
 	}
 }
@@ -154,6 +170,26 @@ func TestCommandSchemaAgrees(t *testing.T) {
 		`{"type":"account.put","account":"acme","put":{"low_balance":["-1"]}}`,
 		`{"type":"account.put","account":"acme","put":{"auto_recharge":{"amount":"0.00"}}}`,
 		`{"type":"account.put","account":"acme","put":{"auto_recharge":{"payment_method":""}}}`,
+		`{"type":"account.put","account":"acme","put":{"low_balance":["0%"]}}`,
+		`{"type":"account.put","account":"acme","put":{"low_balance":["101%"]}}`,
+		`{"type":"account.put","account":"acme","put":{"low_balance":["05%"]}}`,
+		`{"type":"account.put","account":"acme","put":{"auto_recharge":{"caps":{"per_day":{"count":0}}}}}`,
+		`{"type":"account.put","account":"acme","put":{"auto_recharge":{"caps":{"per_day":{"count":1001}}}}}`,
+		`{"type":"account.put","account":"acme","put":{"auto_recharge":{"caps":{"per_month":{"amount":"0"}}}}}`,
+		`{"type":"account.put","account":"acme","put":{"auto_recharge":{"caps":{"per_week":{"count":1}}}}}`,
+		`{"type":"account.put","account":"acme","put":{"lot_months":0}}`,
+		`{"type":"account.put","account":"acme","put":{"lot_months":121}}`,
+		`{"type":"account.put","account":"acme","put":{"overdraft_limit":"-1"}}`,
+		`{"type":"account.put","account":"acme","put":{"blocked_prefixes":["+33"]}}`,
+		`{"type":"account.put","account":"acme","put":{"blocked_prefixes":[""]}}`,
+		`{"type":"account.put","account":"acme","put":{"blocked_prefixes":["1234567890123456"]}}`,
+		`{"type":"account.put","account":"acme","put":{"block_high_risk":"no"}}`,
+		`{"type":"funds.grant","account":"acme","id":"1","amount":"1","reason":"x","operator":"ann"}`,
+		`{"type":"funds.grant","account":"acme","id":"1","amount":"0","expires":"2026-12-31T23:00:00Z","reason":"x","operator":"ann"}`,
+		`{"type":"funds.grant","account":"acme","id":"1","amount":"1","expires":"2026-12-31","reason":"x","operator":"ann"}`,
+		`{"type":"funds.grant","account":"acme","amount":"1","expires":"2026-12-31T23:00:00Z","reason":"x","operator":"ann"}`,
+		`{"type":"lot.warn","account":"acme","lot":"t1","amount":"1"}`,
+		`{"type":"lot.warn","account":"acme","lot":"t1","amount":"1","days":2}`,
 		`{"type":"funds.top_up","account":"acme","amount":"1"}`,
 		`{"type":"funds.top_up","account":"acme","id":"1"}`,
 		`{"type":"funds.top_up","account":"acme","id":"1","amount":1}`,
@@ -188,7 +224,7 @@ func TestCommandSchemaAgrees(t *testing.T) {
 }
 
 // The examples of docs/events.md: one of each kind of event, in the order of
-// EventKinds, a payment request and a rated record.
+// EventKinds, a structured CloudEvent, a payment request and a rated record.
 func TestExamplesOfTheGuide(t *testing.T) {
 	t.Parallel()
 	guide, err := os.ReadFile("../docs/events.md")
@@ -204,8 +240,10 @@ func TestExamplesOfTheGuide(t *testing.T) {
 			}
 			conforms(t, eventSchema(kinds[0]), []byte(line))
 			kinds = kinds[1:]
+		case strings.HasPrefix(line, `{"specversion":`):
+			conforms(t, "cloud-event.schema.json", []byte(line))
 		case strings.HasPrefix(line, `{"recharge_id":`):
-			conforms(t, "recharge-requested.schema.json", []byte(line))
+			conforms(t, "payment-requested.schema.json", []byte(line))
 		case strings.HasPrefix(line, `{"id":`):
 			conforms(t, "rated-cdr.schema.json", []byte(line))
 		}

@@ -41,25 +41,31 @@ type Position struct {
 	Next   int64 // the mark's offset after the call
 	Last   Last  // the last record before Next
 	Trim   []string
-	Parked []ParkedRecord // of this shard, before any account was looked at
+	Apart  []ApartRecord // of this shard, parked or skipped before any account was looked at
 }
 
-// A ParkedRecord is a record that never reaches an account.
-type ParkedRecord struct {
+// An ApartRecord is a record that never reaches an account. The entry keeps what it
+// was, so that a record which means something else by then is noticed.
+type ApartRecord struct {
 	Offset int64
-	Reason string
+	Exception
 }
 
-func (p *Position) parkedLines() string {
+func (p *Position) apartLines() string {
 	var b strings.Builder
-	for i, r := range p.Parked {
+	for i := range p.Apart {
+		r := &p.Apart[i]
 		if i > 0 {
 			b.WriteByte('\n')
 		}
 		b.WriteString("o ")
 		b.WriteString(strconv.FormatInt(r.Offset, 10))
-		b.WriteString(" parked ")
-		b.WriteString(r.Reason)
+		b.WriteByte(' ')
+		b.WriteString(string(r.Outcome))
+		if r.Outcome == Parked {
+			b.WriteByte(' ')
+			b.WriteString(string(r.Reason))
+		}
 	}
 	return b.String()
 }

@@ -203,7 +203,7 @@ func (s *Store) cdrCall(b *CDRBatch) call {
 	args = append(
 		args, b.Source.String(), b.Expect.expected(), b.Next, b.Last.String(), s.clock(),
 		s.commandSource(s.CommandPartition(b.Shard)).String(), b.CommandsEnd, s.opt.Slack.Milliseconds(),
-		strings.Join(b.Trim, " "), b.parkedLines(), g.pack(b.Debits), len(g.slices), len(g.groups), len(g.loose),
+		strings.Join(b.Trim, " "), b.apartLines(), g.pack(b.Debits), len(g.slices), len(g.groups), len(g.loose),
 	)
 	for _, sl := range g.slices {
 		keys = append(keys, seenKey(b.Shard, sl.number))

@@ -67,7 +67,7 @@ func (s *Store) commandCall(b *CommandBatch) (call, error) {
 	}
 	args := []any{
 		b.Source.String(), b.Expect.expected(), b.Next, b.Last.String(), s.clock(),
-		strings.Join(b.Trim, " "), b.parkedLines(), s.opt.ExpiryGrace.Milliseconds(), len(accounts),
+		strings.Join(b.Trim, " "), b.apartLines(), s.opt.ExpiryGrace.Milliseconds(), len(accounts),
 	}
 	args = append(append(append(args, accounts...), n), orders...)
 	return call{applyCommands, keys, args}, nil

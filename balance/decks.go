@@ -3,9 +3,7 @@ package balance
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/creditstream/creditstream/rating"
@@ -39,62 +37,24 @@ func (e *LateDeckError) Error() string {
 		e.ID, e.Version, e.ValidFrom.Format(time.RFC3339), e.Lead)
 }
 
-// DeckOptions say what NoteDecks takes.
-type DeckOptions struct {
-	// Reach is how far back the answer time of a CDR may lie that is read now: the
-	// retention of cdrs and the id window. A deck whose successor is older than
-	// that is needed no more.
-	Reach time.Duration
-	// Lead is how long before its valid_from a deck must be added: the others have
-	// to find it by then.
-	Lead time.Duration
-	// AcceptPast takes decks whatever their valid_from is: after Redis was restored
-	// from a backup that is older than they are.
-	AcceptPast bool
-}
-
 // NoteDecks notes the decks that this process prices by. The first process of a
 // store may come with any; after that decks may only be added, and before they
 // become valid, so that every process and every replay prices a record alike
-// (design rule 7). It returns a *LateDeckError, a *MissingDeckError for the oldest
-// deck that the store knows and loaded lacks, or an error of Redis; then nothing is
+// (design rule 7). It returns a *MissingDeckError for the oldest deck that the store
+// knows and loaded lacks, a *LateDeckError, or an error of Redis; then nothing is
 // noted.
-func (s *Store) NoteDecks(ctx context.Context, loaded []rating.DeckVersion, opt DeckOptions) error {
-	now := s.opt.Now()
-	late := now.Add(opt.Lead).UnixMicro()
-	if opt.AcceptPast {
-		late = math.MinInt64
+func (s *Store) NoteDecks(ctx context.Context, loaded []rating.DeckVersion, opt NoteOptions) error {
+	list := make([]notable, len(loaded))
+	for i, d := range loaded {
+		list[i] = notable{d.Version, d.ValidFrom, d.ID}
 	}
-	args := []any{late, now.Add(-opt.Reach).UnixMicro()}
-	for _, d := range loaded {
-		args = append(args, d.Version, d.ValidFrom.UnixMicro(), d.ValidFrom.UTC().Format(time.RFC3339Nano)+" "+d.ID)
-	}
-	replies, errs := s.run(ctx, []call{{noteDecks, []string{decksKey}, args}})
-	if errs[0] != nil {
-		return errs[0]
-	}
-	words, err := texts(replies[0])
+	r, err := s.note(ctx, decksKey, list, opt)
 	switch {
-	case err != nil:
-		return fmt.Errorf("note decks: %w", err)
-	case len(words) == 1 && words[0] == "OK":
-		return nil
-	case len(words) == 2 && words[0] == "LATE":
-		i := slices.IndexFunc(loaded, func(d rating.DeckVersion) bool { return d.Version == words[1] })
-		return &fault{&LateDeckError{loaded[i], opt.Lead}}
-	case len(words) == 3 && words[0] == "MISSING":
-		return missingDeck(words[1], words[2])
+	case err != nil || r == nil:
+		return err
+	case r.reason == missing:
+		return &fault{&MissingDeckError{Version: r.name, ID: r.noted.what, ValidFrom: r.noted.from}}
 	}
-	return faultf("note decks: unexpected reply %q", words)
-}
-
-// missingDeck reads what a deck was noted as: microseconds, valid_from, id.
-func missingDeck(version, noted string) error {
-	_, rest, _ := strings.Cut(noted, " ")
-	from, id, _ := strings.Cut(rest, " ")
-	t, err := time.Parse(time.RFC3339Nano, from)
-	if err != nil {
-		return faultf("%s: version %s is noted as %q: %w", decksKey, version, noted, err)
-	}
-	return &fault{&MissingDeckError{Version: version, ID: id, ValidFrom: t}}
+	i := slices.IndexFunc(loaded, func(d rating.DeckVersion) bool { return d.Version == r.name })
+	return &fault{&LateDeckError{loaded[i], opt.Lead}}
 }

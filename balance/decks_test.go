@@ -13,7 +13,7 @@ import (
 func TestNoteDecks(t *testing.T) {
 	w := newWorld(t)
 	day := 24 * time.Hour
-	opt := balance.DeckOptions{Reach: 77 * day, Lead: time.Minute}
+	opt := balance.NoteOptions{Reach: 77 * day, Lead: time.Minute}
 	deck := func(version string, after time.Duration) rating.DeckVersion {
 		return rating.DeckVersion{ID: "tariff " + version, Version: version, ValidFrom: w.now.Add(after)}
 	}

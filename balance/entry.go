@@ -21,8 +21,8 @@ const (
 	Duplicate Outcome = "duplicate"
 	Parked    Outcome = "parked"
 
-	// Skipped is what is no call of its own. It is decided before Redis, which
-	// sees a record that is free whatever its account; nothing is published of it.
+	// Skipped is what is no call of its own. It is decided before Redis, which only
+	// notes it in the entry; nothing is published of it.
 	Skipped Outcome = "skipped"
 )
 

@@ -14,6 +14,10 @@ const metaKey = "cs:meta"
 // decksKey holds the decks that the store is priced by: version -> valid_from, id.
 const decksKey = "cs:decks"
 
+// mappingsKey holds what the meaning of the store's records depends on: version and
+// source -> active_from.
+const mappingsKey = "cs:mappings"
+
 // Every key of a shard carries the hash tag {<shard>}, so that Redis Cluster
 // keeps a shard together and one script can reach all of it.
 func shardKey(shard int, rest string) string {

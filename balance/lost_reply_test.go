@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/oracle"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -116,7 +117,7 @@ func TestALostReplyOfDue(t *testing.T) {
 	}
 	way.lose(t, func() error { _, err := look(); return err })
 	got, err := look()
-	if err != nil || !slices.EqualFunc(got, want, func(a, b *balance.Command) bool { return dueText(a) == dueText(b) }) {
+	if err != nil || !slices.EqualFunc(got, want, func(a, b *balance.Command) bool { return oracle.DueText(a) == oracle.DueText(b) }) {
 		t.Errorf("%+v %v", got, err)
 	}
 }
@@ -156,7 +157,7 @@ func TestALostReplyOfForget(t *testing.T) {
 func TestALostReplyOfNoteDecks(t *testing.T) {
 	w, store, way := lossyWorld(t)
 	note := func(version string, from time.Time) error {
-		return store.NoteDecks(t.Context(), []rating.DeckVersion{{ID: "d", Version: version, ValidFrom: from}}, balance.DeckOptions{Reach: 24 * time.Hour, Lead: time.Minute})
+		return store.NoteDecks(t.Context(), []rating.DeckVersion{{ID: "d", Version: version, ValidFrom: from}}, balance.NoteOptions{Reach: 24 * time.Hour, Lead: time.Minute})
 	}
 	way.lose(t, func() error { return note("v1", w.now) })
 	w.now = w.now.Add(time.Hour)

@@ -1,12 +1,14 @@
 package balance_test
 
 import (
+	"math/big"
 	"slices"
 	"time"
 
 	"pgregory.net/rapid"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/oracle"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -16,7 +18,7 @@ func (r *randomRun) hands() []*balance.Command {
 	out := make([]*balance.Command, n)
 	for i := range out {
 		p := r.pots[r.pick("account", r.names...)]
-		if p.currency == "" {
+		if p.Currency == "" {
 			out[i] = r.settings(p)
 			continue
 		}
@@ -34,7 +36,7 @@ func (r *randomRun) hands() []*balance.Command {
 			out[i] = &balance.Command{Type: balance.Grant, ID: r.key("grant"), Amount: r.amount(), Reason: "welcome", Operator: "ann"}
 			out[i].Expires = r.now.Truncate(time.Hour).Add(time.Duration(rapid.IntRange(-1, 400).Draw(r.rt, "days")) * 24 * time.Hour)
 		case 7:
-			out[i] = &balance.Command{Type: balance.Abandon, ID: r.key("abandon"), N: max(1, p.n)}
+			out[i] = &balance.Command{Type: balance.Abandon, ID: r.key("abandon"), N: max(1, p.N)}
 		case 8:
 			out[i] = &balance.Command{Type: balance.Resume, ID: r.key("resume")}
 		case 9:
@@ -45,7 +47,7 @@ func (r *randomRun) hands() []*balance.Command {
 		if rapid.IntRange(0, 30).Draw(r.rt, "close") == 0 {
 			out[i] = &balance.Command{Type: balance.CloseAccount, ID: r.key("close")}
 		}
-		out[i].Account = p.id
+		out[i].Account = p.ID
 	}
 	return out
 }
@@ -58,16 +60,16 @@ func (r *randomRun) amount() *rating.Micros {
 	return micros(rapid.SampledFrom([]int64{10_000, 1_000_000, 10_000_000, 50_000_000, 100_000_000, 330_000_000, 999_999_999_999_000}).Draw(r.rt, "amount"))
 }
 
-func (r *randomRun) currency(p *pot) string {
+func (r *randomRun) currency(p *oracle.Account) string {
 	if rapid.IntRange(0, 9).Draw(r.rt, "other currency") == 0 {
 		return "EUR"
 	}
-	return p.currency
+	return p.Currency
 }
 
-func (r *randomRun) settings(p *pot) *balance.Command {
+func (r *randomRun) settings(p *oracle.Account) *balance.Command {
 	s := &balance.Settings{}
-	if p.currency == "" || rapid.IntRange(0, 9).Draw(r.rt, "currency") == 0 {
+	if p.Currency == "" || rapid.IntRange(0, 9).Draw(r.rt, "currency") == 0 {
 		s.Currency = rapid.SampledFrom([]string{"USD", "USD", "USD", "EUR"}).Draw(r.rt, "currency")
 	}
 	maybe := func(label string) bool { return rapid.IntRange(0, 2).Draw(r.rt, label) == 0 }
@@ -87,7 +89,7 @@ func (r *randomRun) settings(p *pot) *balance.Command {
 		s.LotMonths = &balance.Nullable[int]{Value: rapid.IntRange(1, 13).Draw(r.rt, "months")}
 		s.LotMonths.Null = s.LotMonths.Value == 13
 	}
-	if maybe("recharge") || p.currency == "" {
+	if maybe("recharge") || p.Currency == "" {
 		s.AutoRecharge = &balance.Nullable[balance.AutoRecharge]{Null: rapid.IntRange(0, 19).Draw(r.rt, "remove") == 0}
 		if !s.AutoRecharge.Null {
 			s.AutoRecharge.Value = r.autoRecharge()
@@ -97,7 +99,7 @@ func (r *randomRun) settings(p *pot) *balance.Command {
 	if maybe("key") {
 		id = r.key("put")
 	}
-	return &balance.Command{Type: balance.PutAccount, Account: p.id, ID: id, Put: s}
+	return &balance.Command{Type: balance.PutAccount, Account: p.ID, ID: id, Put: s}
 }
 
 func (r *randomRun) autoRecharge() balance.AutoRecharge {
@@ -141,14 +143,14 @@ func (r *randomRun) cap() *balance.Cap {
 
 // answer is what the payment service may say to a request.
 func (r *randomRun) answer(p *balance.PaymentRequest) *balance.Command {
-	return r.result(&pot{id: p.Account, n: p.N - 1, currency: p.Currency, amount: bigOf(&p.Amount)})
+	return r.result(&oracle.Account{ID: p.Account, N: p.N - 1, Currency: p.Currency, Amount: big.NewInt(int64(p.Amount))})
 }
 
 // result answers one of the numbers of an account, or the one after.
-func (r *randomRun) result(p *pot) *balance.Command {
-	c := &balance.Command{Type: balance.Result, Account: p.id, N: p.n + 1}
-	if p.asks != nil {
-		c.N = rapid.Int64Range(1, p.n+1).Draw(r.rt, "n")
+func (r *randomRun) result(p *oracle.Account) *balance.Command {
+	c := &balance.Command{Type: balance.Result, Account: p.ID, N: p.N + 1}
+	if p.Asks != nil {
+		c.N = rapid.Int64Range(1, p.N+1).Draw(r.rt, "n")
 	}
 	if rapid.IntRange(0, 2).Draw(r.rt, "declined") == 0 {
 		c.Status, c.Code = "declined", r.pick("code", "try_later", "expired_card", "requires_action")
@@ -156,8 +158,8 @@ func (r *randomRun) result(p *pot) *balance.Command {
 		return c
 	}
 	c.Status, c.Currency, c.Amount = "succeeded", r.currency(p), micros(50_000_000)
-	if p.amount != nil && rapid.IntRange(0, 9).Draw(r.rt, "as asked") > 0 {
-		c.Amount = micros(p.amount.Int64())
+	if p.Amount != nil && rapid.IntRange(0, 9).Draw(r.rt, "as asked") > 0 {
+		c.Amount = micros(p.Amount.Int64())
 	}
 	return c
 }

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/oracle"
 )
 
 const (
@@ -76,7 +77,7 @@ type randomRun struct {
 	*world
 
 	rt    *rapid.T
-	pots  map[string]*pot
+	pots  map[string]*oracle.Account
 	names []string
 	queue []*balance.Command
 	sent  []balance.Debit
@@ -93,9 +94,9 @@ func newRandomRun(rt *rapid.T, w *world, seen *sights) *randomRun {
 	clear(w.marks)
 	clear(w.outs)
 	w.now = time.Date(2027, 12, 30, 20, 0, 0, 0, time.UTC)
-	r := &randomRun{world: w, rt: rt, seen: seen, pots: map[string]*pot{}, names: []string{"acme", neighbour(w)}}
+	r := &randomRun{world: w, rt: rt, seen: seen, pots: map[string]*oracle.Account{}, names: []string{"acme", neighbour(w)}}
 	for _, id := range r.names {
-		r.pots[id] = newPot(id)
+		r.pots[id] = oracle.New(id)
 	}
 	return r
 }
@@ -131,9 +132,9 @@ func (r *randomRun) pick(label string, of ...string) string {
 func (r *randomRun) calls() {
 	p := r.pots[r.pick("account", r.names...)]
 	charges := rapid.SliceOfN(rapid.SampledFrom([]int64{0, 1, 999_999, 1_000_000, 5_000_000, 20_000_000, 70_000_000}), 1, 4).Draw(r.rt, "charges")
-	l, b := r.cdrBatch(rapid.IntRange(0, 1).Draw(r.rt, "partition"), p.id, charges...)
+	l, b := r.cdrBatch(rapid.IntRange(0, 1).Draw(r.rt, "partition"), p.ID, charges...)
 	for i := range b.Debits {
-		b.Debits[i].Currency = p.currency
+		b.Debits[i].Currency = p.Currency
 	}
 	if len(r.sent) > 0 && rapid.IntRange(0, 3).Draw(r.rt, "again") == 0 {
 		d := rapid.SampledFrom(r.sent).Draw(r.rt, "call")
@@ -142,19 +143,19 @@ func (r *randomRun) calls() {
 		r.log[l.source] = b.Debits[0].Offset + 1
 		b.Next, b.Last.Offset = d.Offset+1, d.Offset
 		p = r.pots[d.Account]
-	} else if p.currency != "" {
+	} else if p.Currency != "" {
 		r.sent = append(r.sent, b.Debits...)
 	}
-	if p.currency == "" {
+	if p.Currency == "" {
 		r.log[l.source] -= int64(len(b.Debits)) // no account: the CDR would wait
 		return
 	}
 	b.Trim = r.trim(l)
-	p.out = nil
-	p.call(charges...)
-	p.wish()
+	p.Out = nil
+	p.Call(charges...)
+	p.Wish()
 	e := r.took(l, r.store.ApplyCDRs(r.tb.Context(), []*balance.CDRBatch{b})[0])
-	r.tell("calls %s %v", p.id, charges)
+	r.tell("calls %s %v", p.ID, charges)
 	r.check(e)
 }
 
@@ -172,7 +173,7 @@ func (r *randomRun) apply(commands []*balance.Command) {
 	var text []string
 	var orders []balance.Order
 	for _, p := range r.pots {
-		p.out = nil
+		p.Out = nil
 	}
 	src := balance.Source{Topic: "credit-commands", Partition: r.store.CommandPartition(r.store.ShardOf("acme"))}
 	for _, c := range commands {
@@ -183,11 +184,11 @@ func (r *randomRun) apply(commands []*balance.Command) {
 		text = append(text, string(b))
 		orders = append(orders, balance.Order{Offset: r.log[src], AppendMillis: r.now.UnixMilli(), Command: c})
 		r.log[src]++
-		r.pots[c.Account].command(c, r.now.UnixMilli())
+		r.pots[c.Account].Command(c, r.now.UnixMilli())
 	}
 	for _, id := range r.names {
 		if slices.ContainsFunc(commands, func(c *balance.Command) bool { return c.Account == id }) {
-			r.pots[id].wish()
+			r.pots[id].Wish()
 		}
 	}
 	l := lane{r.store.ShardOf("acme"), src}
@@ -207,11 +208,11 @@ func (r *randomRun) pass() {
 	due := r.due()
 	var got, want []string
 	for _, c := range due {
-		got = append(got, dueText(c))
+		got = append(got, oracle.DueText(c))
 	}
 	slices.Sort(got)
 	for _, id := range r.names {
-		want = append(want, r.pots[id].due(r.now.UnixMilli())...)
+		want = append(want, r.pots[id].Due(r.now.UnixMilli())...)
 	}
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
@@ -242,8 +243,8 @@ func (r *randomRun) check(e *balance.Entry) {
 		r.queue = append(r.queue, request(w))
 	}
 	for _, id := range r.names {
-		want = append(want, r.pots[id].out...)
-		r.pots[id].out = nil
+		want = append(want, r.pots[id].Out...)
+		r.pots[id].Out = nil
 	}
 	slices.SortStableFunc(got, byAccountAndKind)
 	slices.SortStableFunc(want, byAccountAndKind)
@@ -264,21 +265,21 @@ func byAccountAndKind(a, b string) int {
 func (r *randomRun) compare() {
 	for _, id := range r.names {
 		p := r.pots[id]
-		if p.currency == "" {
+		if p.Currency == "" {
 			continue
 		}
 		got, err := holds(r.world, id)
 		if err != nil {
 			r.rt.Fatal(err)
 		}
-		for id, outcome := range p.known {
-			res, found, err := r.store.CommandResult(r.tb.Context(), p.id, id)
+		for id, outcome := range p.Known {
+			res, found, err := r.store.CommandResult(r.tb.Context(), p.ID, id)
 			r.seen.what.Store("refused "+orOK(res.Refused), true)
 			if text := res.Digest + " " + orOK(res.Refused); err != nil || !found || text != outcome {
-				r.fail("%s of %s: %s, want %s (%v)", id, p.id, text, outcome, err)
+				r.fail("%s of %s: %s, want %s (%v)", id, p.ID, text, outcome, err)
 			}
 		}
-		if want := p.holds(); !slices.Equal(got, want) {
+		if want := p.Holds(); !slices.Equal(got, want) {
 			r.fail("%s holds\n%s\nwant\n%s", id, strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 	}

@@ -47,8 +47,8 @@ var (
 	forgetLua string
 	//go:embed lua/create.lua
 	createLua string
-	//go:embed lua/note_decks.lua
-	noteDecksLua string
+	//go:embed lua/note.lua
+	noteLua string
 )
 
 //nolint:gochecknoglobals // immutable: the embedded scripts and their names
@@ -62,7 +62,7 @@ var (
 	holds         = newScript("holds", holdsLua)
 	forget        = newScript("forget", forgetLua)
 	create        = newScript("create", createLua)
-	noteDecks     = newScript("note_decks", noteDecksLua)
+	noteVersions  = newScript("note", noteLua)
 )
 
 // A call is one script with its keys and arguments.
@@ -122,7 +122,9 @@ func (s *Store) send(ctx context.Context, calls []call, todo []int, replies []an
 // loadScripts puts every script on every master.
 func (s *Store) loadScripts(ctx context.Context) error {
 	load := func(ctx context.Context, rdb redis.Cmdable) error {
-		for _, sc := range []*script{applyCDRs, applyCommands, takeOver, confirm, stillOpen, expiry, holds, forget, create, noteDecks} {
+		for _, sc := range []*script{
+			applyCDRs, applyCommands, takeOver, confirm, stillOpen, expiry, holds, forget, create, noteVersions,
+		} {
 			sha, err := rdb.ScriptLoad(ctx, sc.text).Result()
 			if err != nil {
 				return fmt.Errorf("load script %s: %w", sc.name, err)

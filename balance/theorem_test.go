@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/oracle"
 )
 
 // The theorem: a balance is a function of the sequence of commands and of the set
@@ -206,15 +207,15 @@ func replayOther(rt *rapid.T, b *world, log []logged, calls []rung) {
 }
 
 func (a *life) compare(b *world) {
-	pots := map[string]*pot{}
+	pots := map[string]*oracle.Account{}
 	for _, who := range people {
-		pots[who] = newPot(who)
+		pots[who] = oracle.New(who)
 	}
 	for _, l := range a.log {
-		pots[l.command.Account].command(l.command, l.at.UnixMilli())
+		pots[l.command.Account].Command(l.command, l.at.UnixMilli())
 	}
 	for _, r := range a.calls {
-		pots[r.account].call(r.charge)
+		pots[r.account].Call(r.charge)
 	}
 	for _, who := range people {
 		x, err := holds(a.world, who)
@@ -222,11 +223,11 @@ func (a *life) compare(b *world) {
 		if err != nil || err2 != nil {
 			a.rt.Fatal(err, err2)
 		}
-		want := pots[who].holds()
+		want := pots[who].Holds()
 		if !slices.Equal(x, y) || !slices.Equal(x, want) {
 			a.rt.Fatalf("%s lived:\n%s\nreplayed:\n%s\nmodel:\n%s", who, strings.Join(x, "\n"), strings.Join(y, "\n"), strings.Join(want, "\n"))
 		}
-		for id, outcome := range pots[who].known {
+		for id, outcome := range pots[who].Known {
 			for _, w := range []*world{a.world, b} {
 				if r, _, err := w.store.CommandResult(w.tb.Context(), who, id); err != nil || r.Digest+" "+orOK(r.Refused) != outcome {
 					a.rt.Fatalf("%s of %s: %+v, want %s (%v)", id, who, r, outcome, err)

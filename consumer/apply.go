@@ -86,7 +86,7 @@ func (w *worker) cutCDRs(b *batch, indexes []int) int {
 	debits := make([]balance.Debit, 0, n)
 	at := make([]int, 0, n)
 	for k, i := range indexes[:n] {
-		if b.verdicts[i].Outcome != balance.Parked {
+		if b.verdicts[i].Outcome == "" {
 			debits = append(debits, balance.Debit{
 				Account: b.verdicts[i].CDR.Account, Amount: b.verdicts[i].Charge.Amount, Currency: b.verdicts[i].Charge.Currency,
 			})
@@ -205,10 +205,10 @@ func (w *worker) cdrBatches(b *batch, parts []part) []*balance.CDRBatch {
 		c := &balance.CDRBatch{Position: w.position(p)}
 		c.CommandsEnd = b.ends[w.store().CommandPartition(c.Shard)]
 		for _, i := range p.indexes {
-			if v := &b.verdicts[i]; v.Outcome == balance.Parked {
-				c.Parked = append(c.Parked, parkedRecord(b, i))
-			} else {
+			if v := &b.verdicts[i]; v.Outcome == "" {
 				c.Debits = append(c.Debits, w.judge.debit(&b.records[i], v))
+			} else {
+				c.Apart = append(c.Apart, apart(b, i))
 			}
 		}
 		out[k] = c
@@ -223,7 +223,7 @@ func (w *worker) commandBatches(b *batch, parts []part) []*balance.CommandBatch 
 		c := &balance.CommandBatch{Position: w.position(p)}
 		for _, i := range p.indexes {
 			if b.verdicts[i].Reason == rating.BadCommand {
-				c.Parked = append(c.Parked, parkedRecord(b, i))
+				c.Apart = append(c.Apart, apart(b, i))
 				continue
 			}
 			c.Orders = append(c.Orders, balance.Order{
@@ -235,8 +235,10 @@ func (w *worker) commandBatches(b *batch, parts []part) []*balance.CommandBatch 
 	return out
 }
 
-func parkedRecord(b *batch, i int) balance.ParkedRecord {
-	return balance.ParkedRecord{Offset: b.records[i].Offset, Reason: string(b.verdicts[i].Reason)}
+// apart is what an entry keeps of a record that was parked or skipped.
+func apart(b *batch, i int) balance.ApartRecord {
+	v := &b.verdicts[i]
+	return balance.ApartRecord{Offset: b.records[i].Offset, Exception: balance.Exception{Outcome: v.Outcome, Reason: v.Reason}}
 }
 
 // moveOthers moves the marks of the shards of this commands partition that the

@@ -45,9 +45,13 @@ func withMapping(t *testing.T, w *world) {
 
 // asterisk is a line of asterisk-csv of a call answered now.
 func asterisk(id string, seconds int, disposition string) []byte {
-	now := time.Now().UTC().Format(time.DateTime)
-	return fmt.Appendf(nil, `"acme","1042","00442070000002","ctx","clid","ch","dch","Dial","x","%s","%s","%s",%d,%d,"%s","DOCUMENTATION","%s",""`,
-		now, now, now, seconds, seconds, disposition, id)
+	return asteriskAt(time.Now(), "acme", id, seconds, disposition)
+}
+
+func asteriskAt(answered time.Time, account, id string, seconds int, disposition string) []byte {
+	at := answered.UTC().Format(time.DateTime)
+	return fmt.Appendf(nil, `"%s","1042","00442070000002","ctx","clid","ch","dch","Dial","x","%s","%s","%s",%d,%d,"%s","DOCUMENTATION","%s",""`,
+		account, at, at, at, seconds, seconds, disposition, id)
 }
 
 func (w *world) send(headers map[string]string, value []byte) {
@@ -76,9 +80,9 @@ func TestStreamOfFormats(t *testing.T) {
 	w.send(nil, w.call("acme", 1))
 	w.send(media, asterisk("1.1", 2, "ANSWERED"))
 	w.send(map[string]string{"cdr-source": "sbc-1"}, event)
-	w.send(map[string]string{"cdr-source": "sbc-1"}, event) // the switch sends it again
+	w.send(map[string]string{"CDR-Source": "sbc-1"}, event) // the switch sends it again
 	w.send(map[string]string{"Content-Type": "application/vnd.creditstream.opensips+json; charset=utf-8"}, missed)
-	w.send(map[string]string{"ce_specversion": "1.0", "ce_source": "pbx-1", "content-type": "text/csv"}, asterisk("1.2", 5, "ANSWERED"))
+	w.send(map[string]string{"ce_specversion": "1.0", "Ce_Source": "pbx-1", "cdr-source": "", "content-type": "text/csv"}, asterisk("1.2", 5, "ANSWERED"))
 	w.send(map[string]string{"content-type": "application/cloudevents+json"},
 		fmt.Appendf(nil, `{"specversion":"1.0","id":"e1","source":"anybody","type":"cdr","data":%s}`, w.call("globex", 300)))
 	w.send(map[string]string{"content-type": "application/cloudevents+json"},
@@ -137,14 +141,40 @@ func TestNoLengthIsNoRepeat(t *testing.T) {
 	}
 }
 
-// applyMissed has a consumer apply an event of a call that nobody answered, and
-// stops it before it has published that.
-func (w *world) applyMissed() {
+// Forks of a call, with sequences and one answer time, are charged once, by the first
+// that comes; the part after a transfer, another channel's leg of the same linked id
+// and a fork for another account are charged each.
+func TestForksAreChargedOnce(t *testing.T) {
+	w := newWorld(t)
+	withMapping(t, w)
+	r := w.start()
+	w.create("acme", "globex")
+	media := map[string]string{"content-type": cdr.AsteriskCSV.MediaType()}
+	answered := time.Now().Add(-time.Minute)
+	for sequence, line := range [][]byte{
+		asteriskAt(answered, "acme", "9.1", 60, "ANSWERED"), asteriskAt(answered, "acme", "9.1", 60, "ANSWERED"),
+		asteriskAt(answered, "acme", "9.1", 20, "ANSWERED"), asteriskAt(answered.Add(time.Minute), "acme", "9.1", 30, "ANSWERED"),
+		asteriskAt(answered, "acme", "9.2", 60, "ANSWERED"), asteriskAt(answered, "globex", "9.1", 60, "ANSWERED"),
+	} {
+		w.send(media, fmt.Appendf(line, `,"","9.1","%d"`, 100-sequence))
+	}
+	until(t, "all handled", func() bool { return r.figure(t, "creditstream_consumer_records_total") == 6 })
+	if acme, globex := w.spent("acme"), w.spent("globex"); acme != 60_000+30_000+60_000 || globex != 60_000 {
+		t.Errorf("acme has spent %d, globex %d", acme, globex)
+	}
+	if n := r.figure(t, "creditstream_consumer_records_total", "outcome", "duplicate"); n != 2 {
+		t.Errorf("%v duplicates", n)
+	}
+}
+
+// applyHeldUp has a consumer apply a record, and stops it before it has published
+// what became of it.
+func (w *world) applyHeldUp(record []byte) {
 	w.t.Helper()
 	hold := make(chan struct{})
 	w.gate.open.Store(&hold)
 	r := w.start()
-	w.produce(0, []byte(`{"method":"E_ACC_MISSED_EVENT","params":{}}`))
+	w.produce(0, record)
 	until(w.t, "applied and held up", func() bool { return r.figure(w.t, "creditstream_consumer_outbox_entries") > 0 })
 	if err := r.stop(); err != nil {
 		w.t.Fatal(err)
@@ -153,12 +183,14 @@ func (w *world) applyMissed() {
 	w.gate.open.Store(nil)
 }
 
+const missedEvent = `{"method":"E_ACC_MISSED_EVENT","params":{}}`
+
 // A restart in the middle, with what is skipped in the outbox, changes nothing.
 func TestSkippedAfterTakeOver(t *testing.T) {
 	w := newWorld(t)
 	w.formats = cdr.Options{Format: cdr.OpenSIPS}
 	w.create("acme")
-	w.applyMissed()
+	w.applyHeldUp([]byte(missedEvent))
 	r := w.start()
 	until(t, "published", func() bool {
 		return r.Ready() == nil && len(w.rdb.Keys(t.Context(), "cs:*:outbox:*").Val()) == 0
@@ -168,15 +200,53 @@ func TestSkippedAfterTakeOver(t *testing.T) {
 	}
 }
 
-// What was parked must not become a skip in a replay: the past is what it was.
+// What a record was applied as it stays: a configuration that makes something else
+// of it is refused when its result is published again.
 func TestSkippingThePast(t *testing.T) {
-	w := newWorld(t)
-	w.applyMissed()
-	w.formats = cdr.Options{Format: cdr.OpenSIPS}
-	r := w.start()
-	until(t, "refused", r.failed)
-	if err := r.stop(); err == nil || !strings.Contains(err.Error(), "is skipped") || !strings.Contains(err.Error(), "was applied as parked") {
-		t.Errorf("%v", err)
+	reading := func(skip string) cdr.Options {
+		m, err := cdr.LoadMapping("m", []byte("sources:\n- {source: pbx-1, format: asterisk-csv, zone: UTC, kind: {value: user_out}"+skip+"}\n"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cdr.Options{Format: cdr.AsteriskCSV, Mapping: m}
+	}
+	all, skipped := reading(""), reading(", skip: {field: src, equals: \"1042\", value: by rule}")
+	for name, tt := range map[string]struct {
+		disposition   string
+		before, after cdr.Options
+		event         bool // instead of a line
+		elsewhere     bool // the account is not of the shard of what is skipped
+		want          string
+	}{
+		"parked, then skipped":         {event: true, after: cdr.Options{Format: cdr.OpenSIPS}, want: "is skipped (E_ACC_MISSED_EVENT: a call that nobody answered) now but was applied as parked"},
+		"skipped, then parked":         {event: true, before: cdr.Options{Format: cdr.OpenSIPS}, want: "is missing_field (id is absent; expected a string of at most 256 bytes without control characters) now but was applied as skipped"},
+		"free, then skipped":           {"BUSY", all, skipped, false, false, "is skipped (by rule) now but was applied as a call"},
+		"charged, then skipped":        {"ANSWERED", all, skipped, false, false, "is skipped (by rule) now but was applied as a call"},
+		"skipped, then free":           {"BUSY", skipped, all, false, false, "is a call now but was applied as skipped"},
+		"skipped, then charged":        {"ANSWERED", skipped, all, false, false, "is a call now but was applied as skipped"},
+		"skipped, then charged, aside": {"ANSWERED", skipped, all, false, true, "is a call now but was applied as skipped"},
+		"of no account, then of one":   {"ANSWERED", cdr.Options{}, all, false, true, "is a call now but was applied as parked"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			account := 0
+			for (w.store.ShardOf(fmt.Sprint("a", account)) == 0) == tt.elsewhere {
+				account++ // records of partition 0 without account are of shard 0
+			}
+			w.create(fmt.Sprint("a", account))
+			record := asteriskAt(time.Now(), fmt.Sprint("a", account), "1.1", 60, tt.disposition)
+			if tt.event {
+				record = []byte(missedEvent)
+			}
+			w.formats = tt.before
+			w.applyHeldUp(record)
+			w.formats = tt.after
+			r := w.start()
+			until(t, "refused", r.failed)
+			if err := r.stop(); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%v", err)
+			}
+		})
 	}
 }
 

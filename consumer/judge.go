@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -48,7 +49,8 @@ func decode(d *cdr.Decoder, rec *kafka.Record, v *balance.Verdict) bool {
 		switch h := &rec.Headers[i]; {
 		case strings.EqualFold(h.Key, headerContentType):
 			in.ContentType = h.Value
-		case h.Key == headerSource, h.Key == headerEventSource && in.Source == nil:
+		case strings.EqualFold(h.Key, headerSource) && len(h.Value) > 0,
+			strings.EqualFold(h.Key, headerEventSource) && len(in.Source) == 0:
 			in.Source = h.Value
 		}
 	}
@@ -101,7 +103,8 @@ func price(r rater, l Limits, appendMillis int64, v *balance.Verdict) {
 }
 
 // Headers that say how a record is to be read: its media type, and its source by
-// a header of ours, which wins, or as a CloudEvent in binary mode has it.
+// a header of ours, which wins, or as a CloudEvent in binary mode has it. The case
+// of their names does not matter: proxies and clients of HTTP change it.
 const (
 	headerContentType = "content-type"
 	headerSource      = "cdr-source"
@@ -112,8 +115,8 @@ func park(v *balance.Verdict, reason rating.Reason, message string) {
 	v.Outcome, v.Reason, v.Message = balance.Parked, reason, message
 }
 
-// debit is what the shard is asked to do with a record that was not parked. One
-// that is skipped names no account, costs nothing and claims no id.
+// debit is what the shard is asked to do with a record that was neither parked nor
+// skipped.
 func (j *judge) debit(rec *kafka.Record, v *balance.Verdict) balance.Debit {
 	c := &v.CDR
 	d := balance.Debit{
@@ -137,16 +140,10 @@ func (j *judge) debit(rec *kafka.Record, v *balance.Verdict) balance.Debit {
 // decided completes a verdict by what the shard's result entry says.
 func decided(rec *kafka.Record, v *balance.Verdict, e *balance.Entry) error {
 	outcome, reason := e.Of(rec.Offset, v.Charge.Amount)
-	if v.Outcome == balance.Parked {
-		if outcome != balance.Parked {
-			return changedPast(rec, v, outcome)
-		}
-		return nil
-	}
-	if v.Outcome == balance.Skipped {
-		if outcome != balance.Free {
-			return changedPast(rec, v, outcome)
-		}
+	switch {
+	case v.Outcome == "" && outcome == balance.Skipped, v.Outcome != "" && v.Outcome != outcome:
+		return changedPast(rec, v, outcome)
+	case v.Outcome != "":
 		return nil
 	}
 	v.Outcome, v.Reason = outcome, reason
@@ -162,12 +159,16 @@ func decided(rec *kafka.Record, v *balance.Verdict, e *balance.Entry) error {
 }
 
 // changedPast says that a record has become something else since it was applied.
+// What an entry has no exception for was a call.
 func changedPast(rec *kafka.Record, v *balance.Verdict, applied balance.Outcome) error {
-	now := string(v.Outcome)
-	if v.Outcome == balance.Parked {
-		now = string(v.Reason)
+	now, then := "a call", "a call"
+	if v.Outcome != "" {
+		now = cmp.Or(string(v.Reason), string(v.Outcome)) + " (" + v.Message + ")"
 	}
-	return fmt.Errorf("%s/%d offset %d: is %s (%s) now but was applied as %s: "+
+	if applied == balance.Parked || applied == balance.Skipped {
+		then = string(applied)
+	}
+	return fmt.Errorf("%s/%d offset %d: is %s now but was applied as %s: "+
 		"the configuration of the past was changed; restore the decks, mappings and limits that were in force",
-		rec.Topic, rec.Partition, rec.Offset, now, v.Message, applied)
+		rec.Topic, rec.Partition, rec.Offset, now, then)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 
 	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/internal/kafka"
@@ -202,6 +203,9 @@ func (r *replay) take(ctx context.Context, b *batch) error {
 	var verdicts []balance.Verdict
 	for i := range r.holdings {
 		for _, e := range r.holdings[i].Outbox {
+			if err := b.strayed(i, e); err != nil {
+				return err
+			}
 			rs, vs, err := b.decided(w, i, e)
 			if err != nil {
 				return err
@@ -214,6 +218,21 @@ func (r *replay) take(ctx context.Context, b *batch) error {
 	}
 	if err := w.consumer.cfg.Publisher.Publish(ctx, records, verdicts, nil); err != nil {
 		return w.publishError(ctx, err)
+	}
+	return nil
+}
+
+// strayed is the error of a batch in which a record that an entry of a lane says
+// something of belongs to another lane now.
+func (b *batch) strayed(lane int, e *balance.Entry) error {
+	for offset, x := range e.Exceptions {
+		i := find(b.records, offset)
+		if i < 0 {
+			continue
+		}
+		if _, ok := slices.BinarySearch(b.byLane[lane], i); !ok {
+			return changedPast(&b.records[i], &b.verdicts[i], x.Outcome)
+		}
 	}
 	return nil
 }

@@ -25,9 +25,8 @@ func (lines *calendarLines) calendar() *calendar {
 
 func zoneInto(into **time.Location) func(*yaml.Node) string {
 	return func(n *yaml.Node) string {
-		zone, err := time.LoadLocation(scalar(n))
-		// "" and Local are words of Go; a deck must mean the same on every machine.
-		if err != nil || scalar(n) == "" || scalar(n) == "Local" {
+		zone, err := LoadZone(scalar(n))
+		if err != nil {
 			return "the name of a time zone, such as UTC or Europe/Paris"
 		}
 		*into = zone

@@ -1,6 +1,9 @@
 package rating
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A Kind says what sort of call a CDR describes. The set is closed: see Kinds.
 type Kind string
@@ -27,6 +30,12 @@ func Kinds() []Kind {
 		TollFreeIn, TollIn, ConferenceOut, ConferenceCallMe, UserOut, UserIn,
 		ForwardOut, TransferOut, VoiceAppIn, VoiceAppOut, Emergency, Internal,
 	}
+}
+
+// PaidKinds returns the kinds that are not AlwaysFree: calls of these are refused
+// to an account without money, unless the deck in force makes them free.
+func PaidKinds() []Kind {
+	return slices.DeleteFunc(Kinds(), Kind.AlwaysFree)
 }
 
 // Valid reports whether k is one of Kinds.

@@ -122,7 +122,7 @@ func (d *refDeck) price(digits string, answered time.Time, millis int64) (*refRo
 }
 
 func drawRefDeck(t *rapid.T) *refDeck {
-	zone, err := time.LoadLocation(rapid.SampledFrom([]string{"UTC", "Europe/Paris", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"}).Draw(t, "zone"))
+	zone, err := rating.LoadZone(rapid.SampledFrom([]string{"UTC", "Europe/Paris", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"}).Draw(t, "zone"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 -- Takes the charges of a batch of CDRs from the accounts of one shard.
 -- KEYS: marks, outbox, a set of seen digests per slice, a hash per account
 -- ARGV: source, expected mark (prefix), next offset, last record, clock (us), commands source, commands end,
---       slack (ms), trims, lines of records parked before, packed records (offset, charge, append: doubles; digest
+--       slack (ms), trims, lines of records parked or skipped, packed records (offset, charge, append: doubles; digest
 --       number: uint16), number of slices, of accounts, of records without account,
 --       per slice: count, digests; per account: id, count, sum, currency, first append, last append, walk
 --       (1: its records must be looked at one by one)

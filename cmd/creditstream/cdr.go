@@ -30,13 +30,15 @@ func newCDR(environ func() []string) *cobra.Command {
 type checkConfig struct {
 	formatConfig
 
-	source string
+	source   string
+	appended time.Time // zero: now
 }
 
 func (c *checkConfig) settings() *settings {
 	s := bareSettings()
 	c.formatConfig.settings(s)
 	s.add("source", "", anyText(&c.source, "name"), "source of the CDRs, as a header cdr-source would name it")
+	s.add("appended-at", "", moment(&c.appended, time.Now()), "read records as if they were appended then: to see what a version of the mapping does before it is active; default: now")
 	return s
 }
 
@@ -51,13 +53,14 @@ It accepts lines of CSV, and JSON objects one after another, in arrays and in
 Graph's pages. Nothing is sent anywhere.
 
 With --mapping it shows exactly what the stream would make of records that are
-appended now. Without, it shows what the record itself says, and leaves out what
+appended now, or at --appended-at. Without, it shows what the record itself says, and leaves out what
 only a mapping could tell.
 
 It ends with 0 when every record was answered, also with an error, and with 2 when
 a file cannot be read.`,
 		Example: `  creditstream cdr check --format asterisk-csv --zone Europe/Paris Master.csv
-  creditstream cdr check --format freeswitch-json --mapping mapping.yaml < call.json`,
+  creditstream cdr check --format freeswitch-json --mapping mapping.yaml < call.json
+  creditstream cdr check --format asterisk-csv --mapping new.yaml --source pbx-2 --appended-at 2026-12-01 Master.csv`,
 	}
 	s.flags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, files []string) error {
@@ -67,7 +70,10 @@ a file cannot be read.`,
 			return err
 		}
 		opt.Lenient = opt.Mapping == nil
-		check := checker{decoder: cdr.NewDecoder(opt), format: opt.Format, source: c.source, out: cmd.OutOrStdout()}
+		check := checker{decoder: cdr.NewDecoder(opt), format: opt.Format, source: c.source, appended: c.appended, out: cmd.OutOrStdout()}
+		if c.appended.IsZero() {
+			check.appended = time.Now()
+		}
 		if len(files) == 0 {
 			return check.read(cmd.Context(), "stdin", cmd.InOrStdin())
 		}
@@ -83,10 +89,11 @@ a file cannot be read.`,
 
 // A checker prints what is read from records.
 type checker struct {
-	decoder *cdr.Decoder
-	format  cdr.Format
-	source  string
-	out     io.Writer
+	decoder  *cdr.Decoder
+	format   cdr.Format
+	source   string
+	appended time.Time
+	out      io.Writer
 }
 
 // file reads one file. Its errors end the command with 2, as usage errors do.
@@ -149,7 +156,7 @@ type canonical struct {
 
 func (c *checker) answer(piece *cdr.Piece, place string) answer {
 	var call rating.CDR
-	err := decodePiece(c.decoder, piece, c.source, time.Now(), &call)
+	err := decodePiece(c.decoder, piece, c.source, c.appended, &call)
 	if skip, ok := errors.AsType[*cdr.Skip](err); ok {
 		return answer{Skip: skip.Why}
 	}

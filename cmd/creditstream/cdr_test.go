@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // write makes a file of a test's own.
@@ -28,6 +30,8 @@ func TestCDRCheck(t *testing.T) {
 	page := write(t, "page.json", `{"value":[{"id":"a","duration":0,"callType":"user_in"}],"x":1} {"id":"b","duration":1}`)
 	legs := write(t, "legs.json", `{"method":"E_ACC_MISSED_EVENT"}`)
 	mapping := write(t, "mapping.yaml", "sources:\n- {source: pbx, format: asterisk-csv, zone: UTC, kind: {value: user_out}}\n- {source: pbx2, format: asterisk-csv, zone: Asia/Tokyo}\n")
+	later := write(t, "later.yaml", "sources:\n- {source: pbx, format: asterisk-csv, active_from: 2100-01-01T00:00:00Z, zone: UTC, kind: {value: user_out}}\n")
+	one := write(t, "one.csv", answered)
 	for name, tt := range map[string]struct {
 		args []string
 		want string
@@ -59,6 +63,17 @@ func TestCDRCheck(t *testing.T) {
 			[]string{"--format", "asterisk-csv", "--mapping", mapping, "--source", "pbx", lines},
 			`{"id":"1.1","source":"pbx","account":"acme","kind":"user_out","caller":"1042","callee":"00442070000002","answered_at":"2026-11-02T10:15:04Z","duration_ms":60000}
 {"id":"1.2","source":"pbx","account":"acme","kind":"user_out","caller":"1042","callee":"00442070000002","duration_ms":0}
+`,
+		},
+		"a source that begins": {
+			[]string{"--format", "asterisk-csv", "--mapping", later, "--source", "pbx", "--appended-at", "2100-01-02", lines},
+			`{"id":"1.1","source":"pbx","account":"acme","kind":"user_out","caller":"1042","callee":"00442070000002","answered_at":"2026-11-02T10:15:04Z","duration_ms":60000}
+{"id":"1.2","source":"pbx","account":"acme","kind":"user_out","caller":"1042","callee":"00442070000002","duration_ms":0}
+`,
+		},
+		"and has not yet": {
+			[]string{"--format", "asterisk-csv", "--mapping", later, "--source", "pbx", one},
+			`{"error":{"code":"no_zone","message":"` + one + `:1: answer at byte 89: has no time zone; expected the source's zone in the mapping (zone: Europe/Paris) or with --zone"}}
 `,
 		},
 		"a source too many": {
@@ -101,6 +116,32 @@ func TestCDRCheckRefuses(t *testing.T) {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v, want %s", name, err, want)
 			}
+		}
+	}
+}
+
+// A stamp means the same on every machine: time zones are built in, whatever the
+// machine's own database says, and whatever it has that is none.
+func TestZonesOfTheMachineDoNotCount(t *testing.T) {
+	t.Parallel()
+	// A zone nine hours east of UTC ever since: a header with the counts of what follows, and one offset.
+	east := "TZif" + strings.Repeat("\x00", 16) + strings.Repeat("\x00", 16) + "\x00\x00\x00\x01\x00\x00\x00\x04" + "\x00\x00\x7e\x90\x00\x00" + "JST\x00"
+	if _, err := time.LoadLocationFromTZData("", []byte(east)); err != nil {
+		t.Fatal(err) // it would be passed over
+	}
+	machine := t.TempDir()
+	for _, zone := range []string{"Paris", "Nowhere"} {
+		if err := errors.Join(os.MkdirAll(filepath.Join(machine, "Europe"), 0o700), os.WriteFile(filepath.Join(machine, "Europe", zone), []byte(east), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines := write(t, "Master.csv", answered+"\n")
+	for zone, want := range map[string]string{
+		"Europe/Paris": `"answered_at":"2026-11-02T09:15:04Z"`, "Europe/Nowhere": "is no time zone",
+	} {
+		p := start(t, []string{"ZONEINFO=" + machine}, "cdr", "check", "--format", "asterisk-csv", "--zone", zone, lines)
+		if p.wait(t, 10*time.Second); !strings.Contains(p.out.String(), want) {
+			t.Errorf("%s: %s", zone, p.out.String())
 		}
 	}
 }

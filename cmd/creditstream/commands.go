@@ -97,6 +97,9 @@ func newVersion() *cobra.Command {
 func newRun(environ func() []string) *cobra.Command {
 	var c runConfig
 	s := c.settings()
+	for _, name := range []string{"format", "zone"} { // other commands read other records, too
+		s.byName[name].usage += "; fixed when the balances are created"
+	}
 	cmd := &cobra.Command{
 		Use: "run", Short: "Run a processor against Kafka and Redis", Args: noArgs,
 		Long: `Runs one processor. Start as many as the CDR topic has partitions, with the same

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/creditstream/creditstream/alerts"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -55,6 +56,8 @@ func (c *runConfig) settings() *settings {
 	s.add("accept-past-decks", "false", truth(&c.AcceptPastDecks),
 		"take decks that are valid already though the store does not know them: to add a rate that was missing, or after Redis was restored from an older backup")
 	c.formatConfig.settings(s)
+	s.add("accept-past-mappings", "false", truth(&c.AcceptPastMappings),
+		"take sources of the mapping, and versions of them, that are active already though the store does not know them: after Redis was restored from an older backup")
 	s.add("http", "127.0.0.1:8080", loopbackAddress(&c.HTTP), "address of the API, health and metrics; loopback only")
 	c.logConfig.settings(s, "info")
 	c.topicSettings(s)
@@ -69,6 +72,8 @@ func (c *runConfig) topicSettings(s *settings) {
 	s.add("topic-recharge-requests", "recharge-requests", topicName(&c.Topics.RechargeRequests), "topic for a payment service")
 	s.add("topic-alerts", "credit-alerts", topicName(&c.Topics.Alerts), "topic for a notification service")
 	s.add("topic-dead-letters", "cdrs.dlq", topicName(&c.Topics.DeadLetters), "topic for CDRs that were parked")
+	s.add("cloudevents", string(alerts.Binary), oneOf(&c.EventMode, alerts.Modes()...),
+		"how alerts and payment requests are written: attributes in headers, or in the value with the data")
 	c.shapeSettings(s)
 	s.add("replication", "0", whole(&c.Replication, 0, 100), "copies of a topic that is created; 0: the brokers' default")
 	s.add("cdr-retention", "42d", duration(&c.CDRRetention, time.Hour, longest),

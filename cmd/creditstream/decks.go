@@ -23,31 +23,19 @@ import (
 	"github.com/creditstream/creditstream/rating"
 )
 
-const (
-	// deckLook is how often the directory of decks is looked at, and the store is
-	// asked whether other processes have noted a deck that this one lacks. A change is
-	// taken when the next look finds it the same, so that no half-written deck is read.
-	deckLook = 2 * time.Second
-	// deckLead is how long before its valid_from a deck must be added: the other
-	// processes have to find it by then.
-	deckLead = time.Minute
-	// deckStop is how long before a deck becomes valid a process that lacks it ends:
-	// it would price calls otherwise than the others.
-	deckStop = 20 * time.Second
-	// deckDepth bounds the directories within a deck that are looked at.
-	deckDepth = 8
-)
+// deckDepth bounds the directories within a deck that are looked at.
+const deckDepth = 8
 
 // deckStore notes which decks a store is priced by.
 type deckStore interface {
-	NoteDecks(ctx context.Context, loaded []rating.DeckVersion, opt balance.DeckOptions) error
+	NoteDecks(ctx context.Context, loaded []rating.DeckVersion, opt balance.NoteOptions) error
 }
 
 // deckKeeper holds the decks in force, and adds those that appear in its
 // directory while it runs.
 type deckKeeper struct {
 	dir     fs.FS // nil: what was loaded at the start is all
-	options balance.DeckOptions
+	options balance.NoteOptions
 	log     *slog.Logger
 	now     func() time.Time
 
@@ -69,7 +57,7 @@ const (
 	reloadError   = "error"   // the store could not be asked: it is tried again
 )
 
-func newDeckKeeper(loaded *rating.Decks, dir string, options balance.DeckOptions, log *slog.Logger, now func() time.Time) *deckKeeper {
+func newDeckKeeper(loaded *rating.Decks, dir string, options balance.NoteOptions, log *slog.Logger, now func() time.Time) *deckKeeper {
 	k := &deckKeeper{options: options, log: log, now: now}
 	k.current.Store(loaded)
 	if dir != "" {
@@ -158,7 +146,7 @@ func (k *deckKeeper) run(ctx context.Context, store deckStore) error {
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGHUP)
 	defer signal.Stop(asked)
-	tick := time.NewTicker(deckLook)
+	tick := time.NewTicker(noteLook)
 	defer tick.Stop()
 	for {
 		select {
@@ -242,24 +230,12 @@ func (k *deckKeeper) take(ctx context.Context, store deckStore, loaded *rating.D
 
 // check asks the store whether other processes have a deck that this one lacks.
 func (k *deckKeeper) check(ctx context.Context, store deckStore) error {
-	options := k.options
-	options.AcceptPast = true // they were taken before: Redis has gone back if it does not know them
-	err := store.NoteDecks(ctx, k.Versions(), options)
-	missing, ok := errors.AsType[*balance.MissingDeckError](err)
-	switch {
-	case err == nil:
-		return nil
-	case !ok:
-		if !balance.Temporary(err) {
-			return err
-		}
-		k.log.DebugContext(ctx, "cannot compare decks with the store", slog.Any("error", err))
-		return nil
-	case k.now().Before(missing.ValidFrom.Add(-deckStop)):
-		k.log.WarnContext(ctx, "another process has a deck that this one lacks: it stops before the deck is valid", slog.Any("error", err))
-		return nil
+	err := store.NoteDecks(ctx, k.Versions(), again(k.options))
+	var begins *time.Time
+	if missing, ok := errors.AsType[*balance.MissingDeckError](err); ok {
+		begins = &missing.ValidFrom
 	}
-	return err
+	return compared(ctx, k.log, k.now(), err, begins)
 }
 
 // fingerprint changes when a file of the decks does; it is never 0. What cannot be

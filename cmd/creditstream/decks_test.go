@@ -125,7 +125,7 @@ func TestDecksAreAddedWhileAProcessorRuns(t *testing.T) {
 
 	// At a restart too; and what was added is still known.
 	refused := start(t, nil, "sandbox", "--http", freeAddr(t), "--kafka", freeAddr(t), "--data-dir", data, "--simulate=false", "--deck", decks)
-	if code := refused.wait(t, 30*time.Second); code != 1 || !strings.Contains(refused.out.String(), "which has passed") {
+	if code := refused.wait(t, 30*time.Second); code != 1 || !strings.Contains(refused.out.String(), "put it back") {
 		t.Errorf("exit code %d: %s", code, refused.out.String())
 	}
 	writeDeck(t, decks, "first", time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), "1")
@@ -138,10 +138,10 @@ func TestDecksAreAddedWhileAProcessorRuns(t *testing.T) {
 type scriptedStore struct {
 	answers []error
 	asked   [][]rating.DeckVersion
-	options []balance.DeckOptions
+	options []balance.NoteOptions
 }
 
-func (s *scriptedStore) NoteDecks(_ context.Context, loaded []rating.DeckVersion, opt balance.DeckOptions) error {
+func (s *scriptedStore) NoteDecks(_ context.Context, loaded []rating.DeckVersion, opt balance.NoteOptions) error {
 	s.asked, s.options = append(s.asked, loaded), append(s.options, opt)
 	err := s.answers[0]
 	s.answers = s.answers[1:]
@@ -154,7 +154,7 @@ func keeperOf(t *testing.T, decks string) *deckKeeper {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := newDeckKeeper(loaded, decks, balance.DeckOptions{Reach: time.Hour, AcceptPast: true}, slog.New(slog.NewTextHandler(t.Output(), nil)), time.Now)
+	k := newDeckKeeper(loaded, decks, balance.NoteOptions{Reach: time.Hour, AcceptPast: true}, slog.New(slog.NewTextHandler(t.Output(), nil)), time.Now)
 	k.instrument(prometheus.NewRegistry())
 	return k
 }
@@ -165,8 +165,8 @@ func TestAProcessEndsBeforeItPricesOtherwiseThanTheOthers(t *testing.T) {
 	decks := t.TempDir()
 	writeDeck(t, decks, "first", time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), "1")
 	k := keeperOf(t, decks)
-	soon := &balance.MissingDeckError{Version: "v", ID: "second", ValidFrom: time.Now().Add(deckStop / 2)}
-	later := &balance.MissingDeckError{Version: "v", ID: "second", ValidFrom: time.Now().Add(2 * deckStop)}
+	soon := &balance.MissingDeckError{Version: "v", ID: "second", ValidFrom: time.Now().Add(noteStop / 2)}
+	later := &balance.MissingDeckError{Version: "v", ID: "second", ValidFrom: time.Now().Add(2 * noteStop)}
 	away := errors.New("dial tcp: connection refused")
 	late := &balance.LateDeckError{}
 	for i, test := range []struct{ answer, want error }{{nil, nil}, {later, nil}, {away, nil}, {soon, soon}} {
@@ -232,7 +232,7 @@ func TestAProcessThatLacksADeckEnds(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { _ = rdb.Close() })
 	s := startSandbox(t, t.TempDir(), "--redis", server.Addr())
-	soon := time.Now().Add(deckStop / 2).UTC()
+	soon := time.Now().Add(noteStop / 2).UTC()
 	noted := strconv.FormatInt(soon.UnixMicro(), 10) + " " + soon.Format(time.RFC3339Nano) + " other tariff"
 	if err := rdb.HSet(t.Context(), "cs:decks", "0123456789abcdef", noted).Err(); err != nil {
 		t.Fatal(err)

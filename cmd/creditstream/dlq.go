@@ -9,9 +9,11 @@ import (
 	"os/user"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
 	"github.com/creditstream/creditstream/alerts"
+	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/consumer"
 	"github.com/creditstream/creditstream/consumer/cdr"
 	"github.com/creditstream/creditstream/internal/kafka"
@@ -30,6 +32,7 @@ type dlqConfig struct {
 	metrics  string
 	raw      bool
 	dryRun   bool
+	another  bool
 	operator string
 	text     string
 }
@@ -72,8 +75,10 @@ func (c *dlqConfig) showSettings() *settings {
 func (c *dlqConfig) replaySettings() *settings {
 	s := c.dlqSettings()
 	c.filterSettings(s)
-	s.borrow(c.settings(), "topic-cdrs", "deck", "id-window", "max-duration", "max-charge")
+	s.borrow(c.settings(), "topic-cdrs", "deck", "redis", "redis-db", "id-window", "max-duration", "max-charge")
 	s.byName["deck"].usage = "rate deck: then each line says what a processor would make of the record now"
+	s.byName["redis"].usage = "Redis of the processors: then nothing is sent unless format, zone and mapping are theirs"
+	s.add("another-call", "false", truth(&c.another), "send those too of which the mapping makes another call now than since they were appended")
 	actSettings(s, &c.operator, &c.dryRun)
 	return s
 }
@@ -154,6 +159,7 @@ func (d *dlqCommand) build(c *dlqConfig, environ func() []string) *cobra.Command
 		problems := append(d.settings.resolve(cmd.Flags(), environ, isSetting), d.settings.required("brokers")...)
 		formats, wrong := c.load(d.settings)
 		problems = append(problems, wrong...)
+		c.Formats = formats
 		if d.check != nil {
 			problems = append(problems, d.check()...)
 		}
@@ -244,9 +250,15 @@ for byte, and marks each as replayed. To repeat it is safe: the id of
 a call is claimed with its charge. With --deck each line says what a processor would
 make of the record now; whether the account exists, and whether the call was charged
 before, is not looked at. A record that is parked again is a new dead letter.
-With --id, closed ones are sent again too.`,
+With --id, closed ones are sent again too.
+
+A record that is sent again is appended anew, and means what the mapping says then.
+One that would become another call than it was at any time since it was first
+appended is not sent without --another-call: the id that makes a repeat safe would
+be another, too. Give the same --format, --zone and --mapping as the processors
+have: with --redis it is checked that they are.`,
 		Example: `  creditstream dlq replay --brokers kafka-1:9092 --deck /etc/creditstream/deck --reason no_rate --since 2026-11-20 --dry-run
-  creditstream dlq replay --brokers kafka-1:9092 --reason unknown_account --account acme
+  creditstream dlq replay --brokers kafka-1:9092 --redis redis-1:6379 --mapping mapping.yaml --reason unknown_account --account acme
   creditstream dlq replay --brokers kafka-1:9092 --id cdrs/3/81723,cdrs/0/9`,
 	}}
 	d.check = func() []string {
@@ -283,6 +295,11 @@ func (c *dlqConfig) replay(ctx context.Context, box *letters.Box, decks *rating.
 	if err != nil {
 		return err
 	}
+	if len(c.Redis) > 0 {
+		if err := c.checkMappings(ctx, box.Now); err != nil {
+			return err
+		}
+	}
 	index, err := box.Index(ctx, &c.filter)
 	if err != nil {
 		return err
@@ -297,7 +314,7 @@ func (c *dlqConfig) replay(ctx context.Context, box *letters.Box, decks *rating.
 	}
 	p := newReplayed(out, len(entries), verb)
 	r := letters.Replay{
-		Box: box, CDRTopic: c.Topics.CDRs, Operator: by, DryRun: c.dryRun, Decks: decks,
+		Box: box, CDRTopic: c.Topics.CDRs, Operator: by, DryRun: c.dryRun, AnotherCall: c.another, Decks: decks,
 		Limits: consumer.Limits{Window: c.Window, MaxDuration: c.MaxDuration, MaxCharge: c.MaxCharge}, Report: p.print,
 	}
 	if err := r.Run(ctx, entries); err != nil {
@@ -305,6 +322,21 @@ func (c *dlqConfig) replay(ctx context.Context, box *letters.Box, decks *rating.
 	}
 	p.missing(c.filter.IDs, index)
 	return p.end()
+}
+
+// checkMappings returns an error when records are read otherwise than by processors.
+func (c *dlqConfig) checkMappings(ctx context.Context, now func() time.Time) error {
+	rdb := balance.Client(&redis.UniversalOptions{Addrs: c.Redis, DB: c.RedisDB})
+	defer func() { _ = rdb.Close() }()
+	store, err := balance.Attach(ctx, rdb, now)
+	if err != nil {
+		return err
+	}
+	// What was appended before the id window is too old to be charged, whatever it means.
+	if err := store.CheckMappings(ctx, mappingVersions(&c.Formats), store.Window()); err != nil {
+		return fmt.Errorf("nothing is sent, as processors read records otherwise: %w", err)
+	}
+	return nil
 }
 
 func (c *dlqConfig) drop(ctx context.Context, box *letters.Box, out io.Writer) error {

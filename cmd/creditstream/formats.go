@@ -33,7 +33,7 @@ func (c *formatConfig) settings(s *settings) {
 // timeZone reads a time zone of the IANA database.
 func timeZone(at **time.Location) value {
 	return value{kind: "zone", set: func(text string) error {
-		zone, err := cdr.LoadZone(text)
+		zone, err := rating.LoadZone(text)
 		if err != nil {
 			return errors.New("is no time zone of the IANA database: expected one such as Europe/Paris or UTC")
 		}

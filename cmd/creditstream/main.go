@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	_ "time/tzdata" // decks and mappings name time zones, and a small container has no files of them
 )
 
 // version is set when the binary is built: -ldflags "-X main.version=...".

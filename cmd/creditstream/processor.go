@@ -49,9 +49,11 @@ type processorConfig struct {
 	SessionTimeout time.Duration
 	FetchBytes     int
 	MaxRecordBytes int // largest record of cdrs; dead letters may be 64 KiB larger
+	EventMode      alerts.Mode
 
-	DeckDir         string // "": the decks that were loaded at the start are all
-	AcceptPastDecks bool
+	DeckDir            string // "": the decks that were loaded at the start are all
+	AcceptPastDecks    bool
+	AcceptPastMappings bool
 }
 
 // topicNames are the topics by what they are for.
@@ -70,6 +72,7 @@ type processor struct {
 	now      func() time.Time
 	registry *prometheus.Registry
 	decks    *deckKeeper
+	mappings *mappingKeeper
 
 	client   *kafka.Client
 	rdb      redis.UniversalClient
@@ -87,12 +90,14 @@ type processor struct {
 // newProcessor returns a processor that has not started yet.
 func newProcessor(cfg processorConfig, log *slog.Logger, loaded *rating.Decks) *processor {
 	redis.SetLogger(redisLog{log}) // else go-redis writes lines of its own to stderr
+	options := func(acceptPast bool) balance.NoteOptions {
+		return balance.NoteOptions{Reach: cfg.CDRRetention + cfg.Window, Lead: noteLead, AcceptPast: acceptPast}
+	}
 	return &processor{
 		cfg: cfg, log: log, now: time.Now, registry: prometheus.NewRegistry(),
-		decks: newDeckKeeper(loaded, cfg.DeckDir, balance.DeckOptions{
-			Reach: cfg.CDRRetention + cfg.Window, Lead: deckLead, AcceptPast: cfg.AcceptPastDecks,
-		}, log, time.Now),
-		startup: errors.New("starting"),
+		decks:    newDeckKeeper(loaded, cfg.DeckDir, options(cfg.AcceptPastDecks), log, time.Now),
+		mappings: newMappingKeeper(&cfg.Formats, options(cfg.AcceptPastMappings), log, time.Now),
+		startup:  errors.New("starting"),
 	}
 }
 
@@ -159,6 +164,7 @@ func (p *processor) stream(ctx context.Context) error {
 		Rated: p.cfg.Topics.Rated, Alerts: p.cfg.Topics.Alerts, RechargeRequests: p.cfg.Topics.RechargeRequests,
 		Commands: p.cfg.Topics.Commands, DeadLetters: p.cfg.Topics.DeadLetters,
 		DeadLetterPartitions: p.deadLetters.Partitions, DeadLetterBytes: deadLetterBytes(p.deadLetters),
+		Events: p.cfg.EventMode,
 	}, p.commandPartition, p.registry)
 	stream := consumer.New(consumer.Config{
 		Client: p.client, Group: kafka.GroupConfig{
@@ -178,19 +184,28 @@ func (p *processor) stream(ctx context.Context) error {
 	return p.consume(ctx, stream)
 }
 
-// consume runs the stream, and looks after the decks while it does.
+// consume runs the stream, and looks after decks and mapping while it does.
 func (p *processor) consume(ctx context.Context, stream *consumer.Consumer) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	kept := make(chan error, 1)
-	go func() {
-		err := p.decks.run(ctx, p.store)
-		stop(err)
-		kept <- err
-	}()
+	keepers := []func(context.Context) error{
+		func(ctx context.Context) error { return p.decks.run(ctx, p.store) },
+		func(ctx context.Context) error { return p.mappings.run(ctx, p.store) },
+	}
+	kept := make(chan error, len(keepers))
+	for _, run := range keepers {
+		go func() {
+			err := run(ctx)
+			stop(err)
+			kept <- err
+		}()
+	}
 	err := stream.Run(ctx)
 	stop(nil)
-	return errors.Join(err, <-kept)
+	for range keepers {
+		err = errors.Join(err, <-kept)
+	}
+	return err
 }
 
 // deadLetterBytes is how much of a record a dead letter may carry: what the topic
@@ -267,6 +282,9 @@ func (p *processor) prepareOnce(ctx context.Context) (int, error) {
 	}
 	if err := p.decks.note(ctx, p.store); err != nil {
 		return 0, &waitFor{"the deck", err, balance.Temporary(err)}
+	}
+	if err := p.mappings.note(ctx, p.store); err != nil {
+		return 0, &waitFor{"the mapping", err, balance.Temporary(err)}
 	}
 	return partitions, nil
 }

@@ -75,10 +75,12 @@ func (f *figures) line(last *figures, since time.Duration) string {
 	}
 	fmt.Fprintf(&b, " | charged %s", cmp.Or(counts(f.money, "%s %.2f"), "0"))
 	fmt.Fprintf(&b, " | recharges asked %.0f paid %.0f failed %.0f",
-		f.events["recharge.requested"], f.events["recharge.succeeded"], f.events["recharge.failed"])
+		f.events["payment.requested"], f.events["recharge.succeeded"], f.events["recharge.failed"])
 	rest := map[string]float64{}
 	for kind, n := range f.events {
-		if !strings.HasPrefix(kind, "recharge.") || kind == "recharge.mismatched" || kind == "recharge.unresolved" {
+		switch kind {
+		case "payment.requested", "recharge.requested", "recharge.succeeded", "recharge.failed": // told above
+		default:
 			rest[kind] = n
 		}
 	}

@@ -124,12 +124,12 @@ func truth(at *bool) value {
 	}}
 }
 
-func oneOf(at *string, words ...string) value {
-	return value{kind: strings.Join(words, "|"), set: func(text string) error {
-		if !slices.Contains(words, text) {
-			return fmt.Errorf("is not known: expected one of %s", strings.Join(words, ", "))
+func oneOf[T ~string](at *T, words ...T) value {
+	return value{kind: strings.ReplaceAll(joined(words), ", ", "|"), set: func(text string) error {
+		if !slices.Contains(words, T(text)) {
+			return fmt.Errorf("is not known: expected one of %s", joined(words))
 		}
-		*at = text
+		*at = T(text)
 		return nil
 	}}
 }

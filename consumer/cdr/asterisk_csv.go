@@ -20,7 +20,7 @@ const (
 	astUniqueID
 	astUserField
 	astLinkedID
-	astSequence
+	astChannel
 	astSystem
 )
 
@@ -28,7 +28,7 @@ const (
 func asteriskCSV() spec {
 	return spec{
 		fields: []string{
-			"accountcode", "src", "dst", "answer", "end", "billsec", "disposition", "uniqueid", "userfield", "linkedid", "sequence", "systemname",
+			"accountcode", "src", "dst", "answer", "end", "billsec", "disposition", "uniqueid", "userfield", "linkedid", "channel", "systemname",
 		},
 		columns: asteriskColumns, expected: "16 to 21, as cdr_csv writes them, or columns in the mapping",
 		prepare: settleUniqueID, read: readAsterisk,
@@ -80,27 +80,20 @@ func isDigits(s string) bool {
 }
 
 // readAsterisk reads one record. Its disposition decides whether the call was
-// answered: an answer time stands in records of calls that failed too.
+// answered: an answer time stands in records of calls that failed too. Its id names
+// the channel, without the sequence that tells forks apart: they have one answer time
+// too, so that one of them is billed. Parts that follow one another have not.
 func readAsterisk(r *row) {
 	r.take(account, astAccount)
 	r.take(callee, astCallee)
 	r.take(caller, astCaller)
 	r.take(source, astSystem)
 	r.members[caller].text = withinAngles(r.members[caller].text)
-	switch {
-	case r.has(astUniqueID) && r.has(astSequence):
-		// transfers and forks write several records of one unique id
-		r.members[id] = r.joined([]int{astUniqueID, astSequence})
-	case r.has(astUniqueID):
-		r.take(id, astUniqueID)
-	case r.has(astLinkedID):
-		r.members[id] = r.joined([]int{astLinkedID, astSequence})
+	r.take(id, astUniqueID)
+	if !r.has(astUniqueID) {
+		r.members[id] = r.joined([]int{astLinkedID, astChannel})
 	}
-	if !r.answeredBy(astDisposition) || r.over() {
-		return
-	}
-	if end := r.vals[astEnd]; end.text != nil && len(end.text) == 0 {
-		r.partial(astEnd)
+	if !r.answeredBy(astDisposition) || r.over() || !r.ended(astEnd) {
 		return
 	}
 	r.duration(measure{astBillSeconds, time.Second})

@@ -8,7 +8,7 @@ func asteriskJSON() spec {
 		fields: []string{
 			"AccountCode|accountcode", "Source|src", "Destination|dst", "AnswerTime|answer", "EndTime|end",
 			"BillableSeconds|Billsec|billsec", "Disposition|disposition", "UniqueID|uniqueid|UniqueId|Uniqueid", "UserField|userfield",
-			"LinkedID|linkedid|Linkedid", "Sequence|sequence", "SystemName|systemname",
+			"LinkedID|linkedid|Linkedid", "Channel|channel", "SystemName|systemname",
 		},
 		read: readAsterisk,
 	}

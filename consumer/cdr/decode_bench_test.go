@@ -25,7 +25,7 @@ func typicalOf(tb testing.TB, f cdr.Format) (d *cdr.Decoder, data []byte) {
 		return cdr.NewDecoder(cdr.Options{}), []byte(sample)
 	}
 	tr := readTrap(tb, filepath.Join("testdata", "traps", string(f), typical[f]+".txt"))
-	zone, err := cdr.LoadZone("Europe/Paris")
+	zone, err := rating.LoadZone("Europe/Paris")
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -101,7 +101,8 @@ func FuzzEnvelope(f *testing.F) {
 	})
 }
 
-// FuzzMapping: whatever a file says, it is a mapping or a list of problems.
+// FuzzMapping: whatever a file says, it is a mapping or a list of problems, and
+// what a mapping makes of a record obeys the rules of decoding without one.
 func FuzzMapping(f *testing.F) {
 	guide, err := os.ReadFile(filepath.Join("..", "..", "docs", "formats.md"))
 	if err != nil {
@@ -109,12 +110,28 @@ func FuzzMapping(f *testing.F) {
 	}
 	for _, block := range bytes.Split(guide, []byte("```yaml\n"))[1:] {
 		example, _, _ := bytes.Cut(block, []byte("```"))
-		f.Add(example)
+		_, rest, _ := bytes.Cut(example, []byte("source: "))
+		source, rest, _ := bytes.Cut(rest, []byte("\n"))
+		_, rest, _ = bytes.Cut(rest, []byte("format: "))
+		format, _, _ := bytes.Cut(rest, []byte("\n"))
+		_, data := typicalOf(f, cdr.Format(format))
+		f.Add(example, source, data)
 	}
-	f.Fuzz(func(t *testing.T, content []byte) {
+	f.Fuzz(func(t *testing.T, content, source, data []byte) {
 		m, err := cdr.LoadMapping("m", content, nil)
 		if problems, ok := errors.AsType[rating.Problems](err); (err == nil) != (m != nil) || err != nil && (!ok || len(problems) == 0) {
 			t.Fatalf("%q: %v %v", content, m, err)
+		}
+		if m == nil {
+			return
+		}
+		d := cdr.NewDecoder(cdr.Options{Mapping: m})
+		for format := range typical {
+			for _, named := range [][]byte{source, nil} { // nil: the only one of the format is meant
+				var c rating.CDR
+				rec := cdr.Record{Value: data, ContentType: []byte(format.MediaType()), Source: named}
+				judgeDecoded(t, data, &c, d.Decode(&rec, &c))
+			}
 		}
 	})
 }

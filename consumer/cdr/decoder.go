@@ -95,7 +95,7 @@ func (d *Decoder) plan(e *envelope, appendMillis int64) (*plan, *Fault) {
 		f = d.opt.Format
 	}
 	m := d.opt.Mapping
-	if m == nil || f == CanonicalJSON && (e.format != "" || e.source == nil) {
+	if m == nil || appendMillis < m.begins || f == CanonicalJSON && (e.format != "" || e.source == nil) {
 		return d.plans[f], nil
 	}
 	if e.source == nil {
@@ -111,7 +111,7 @@ func (d *Decoder) plan(e *envelope, appendMillis int64) (*plan, *Fault) {
 	case v == nil && f == CanonicalJSON:
 		return nil, nil
 	case v == nil:
-		return nil, badFormat("the record's source is not in the mapping; expected an entry for it under sources")
+		return nil, badFormat("the record's source is not in the mapping at its append time; expected an entry for it under sources")
 	case e.format != "" && e.format != v.format:
 		return nil, badFormat("the record's content-type says " + string(e.format) + ", the mapping says that its source writes " + string(v.format))
 	}

@@ -131,8 +131,7 @@ func readFreeSWITCH(r *row) {
 		return
 	}
 	r.answeredAt = answered
-	if open := r.first(fsEndMicros, fsEndEpoch); string(open.text) == "0" {
-		r.partial(open.slot)
+	if !r.ended(fsEndMicros, fsEndEpoch, fsEndStamp) {
 		return
 	}
 	end, ended := r.epoch(fsEndMicros, time.Microsecond)

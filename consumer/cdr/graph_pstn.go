@@ -64,6 +64,9 @@ func readPSTN(r *row) {
 		return
 	}
 	r.answeredAt = start
+	if !r.ended(pstnEnd) {
+		return
+	}
 	if string(r.text(pstnMeasuredBy)) == "operator" {
 		return // what the operator measured is what it charges
 	}
@@ -78,11 +81,6 @@ func readPSTN(r *row) {
 	if r.between(end, pstnEnd); r.millis >= seconds+1000 || r.millis <= seconds-1000 {
 		r.millis = seconds
 	}
-}
-
-// partial stops a row that says of its call that it has not ended.
-func (r *row) partial(slot int) {
-	r.fail(rating.PartialRecord, slot, "says that the call has not ended: the record of the whole call is still to come; expected when it ended")
 }
 
 // pstnKind returns the kind of a type of call, or none.

@@ -28,8 +28,10 @@ func kamailioJSON() spec {
 	}
 }
 
-// readKamailio reads a record. Calls that failed are written too, with a duration
-// of zero. The start is taken to be the answer: see Mapping on start_on_confirmed.
+// readKamailio reads a record. Calls that failed are written too, mostly with a
+// duration of zero; none that lasted is believed to have been answered without the
+// code that cdr_extra adds. The start is taken to be the answer: see Mapping on
+// start_on_confirmed.
 func readKamailio(r *row) {
 	if r.has(kamMethod) && !r.has(kamSeconds) {
 		r.skipped("a transaction; the call has a record of its own, with a duration")
@@ -43,8 +45,12 @@ func readKamailio(r *row) {
 	if r.over() || r.millis == 0 {
 		return
 	}
-	if end := r.vals[kamEnd]; string(end.text) == "0" || end.text != nil && len(end.text) == 0 {
-		r.partial(kamEnd)
+	if !r.has(kamCode) {
+		r.fail(rating.MissingField, kamCode, "is absent, and a duration alone does not say that the call was answered; "+
+			"expected the code of the final answer, which cdr_extra has to add")
+		return
+	}
+	if !r.ended(kamEnd) {
 		return
 	}
 	start, ok := r.instant(kamStart, r.plan.zone)

@@ -2,6 +2,7 @@ package cdr
 
 import (
 	"bytes"
+	"math"
 	"slices"
 	"time"
 )
@@ -9,7 +10,8 @@ import (
 // A Mapping says how the fields of each source give the members of a CDR. See
 // LoadMapping.
 type Mapping struct {
-	sources map[string][]*version // newest first; the last has no beginning
+	sources map[string][]*version // newest first
+	begins  int64                 // append time (ms) of the oldest version of any source
 }
 
 // A version is what a mapping says of one source from some append time on.
@@ -19,14 +21,25 @@ type version struct {
 	plan       *plan
 }
 
+// at reports whether v counts for records of an append time, unless a newer one
+// does.
+func (v *version) at(appendMillis int64) bool { return v.fromMillis() <= appendMillis }
+
+func (v *version) fromMillis() int64 {
+	if v.activeFrom.IsZero() {
+		return math.MinInt64
+	}
+	return v.activeFrom.UnixMilli()
+}
+
 // Sources returns how many sources the mapping has.
 func (m *Mapping) Sources() int { return len(m.sources) }
 
 // active returns the version of a source at an append time, or nil when the
-// mapping has no such source.
+// mapping has no such source then.
 func (m *Mapping) active(source []byte, appendMillis int64) *version {
 	for _, v := range m.sources[string(source)] {
-		if v.activeFrom.IsZero() || v.activeFrom.UnixMilli() <= appendMillis {
+		if v.at(appendMillis) {
 			return v
 		}
 	}
@@ -34,11 +47,11 @@ func (m *Mapping) active(source []byte, appendMillis int64) *version {
 }
 
 // only returns the one source whose records have a format at an append time.
-// n is how many have it.
+// n is how many have it. One that begins later is none yet.
 func (m *Mapping) only(f Format, appendMillis int64) (found *version, n int) {
 	for _, versions := range m.sources {
 		for _, v := range versions {
-			if !v.activeFrom.IsZero() && v.activeFrom.UnixMilli() > appendMillis {
+			if !v.at(appendMillis) {
 				continue
 			}
 			if v.format == f {

@@ -44,10 +44,6 @@ func TestMappingProblems(t *testing.T) {
 			"sources: [{source: a, format: kamailio-json, start_on_confirmed: false}]",
 			[]string{"m:1:66: start_on_confirmed: want true"},
 		},
-		"no beginning": {
-			"sources: [{source: a, format: opensips, active_from: 2026-01-01T00:00:00Z}]",
-			[]string{`m:1:11: source "a" has no version without active_from`},
-		},
 		"two beginnings": {"sources:\n- {source: a, format: opensips}\n- {source: a, format: opensips}", []string{`m:3:3: source "a" has two versions from the same time on`}},
 		"numbers without a country": {
 			"sources: [{source: a, format: opensips, numbers: {national_prefix: \"0\", national_digits: 20, international_prefix: [\"x\"]}}]",

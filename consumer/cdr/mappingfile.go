@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -158,8 +159,9 @@ func (f *mappingFile) readSource(n *yaml.Node) {
 }
 
 // order sorts the versions of each source, newest first, and checks that there is
-// one at any time.
+// one at a time.
 func (f *mappingFile) order() {
+	f.mapping.begins = math.MaxInt64
 	for name, versions := range f.mapping.sources {
 		slices.SortStableFunc(versions, func(a, b *version) int { return b.activeFrom.Compare(a.activeFrom) })
 		for i, v := range versions[1:] {
@@ -167,9 +169,7 @@ func (f *mappingFile) order() {
 				f.bad(f.places[v], "source %q has two versions from the same time on: want another active_from", name)
 			}
 		}
-		if last := versions[len(versions)-1]; !last.activeFrom.IsZero() {
-			f.bad(f.places[last], "source %q has no version without active_from, for records from before: want its first version without", name)
-		}
+		f.mapping.begins = min(f.mapping.begins, versions[len(versions)-1].fromMillis())
 	}
 }
 
@@ -217,20 +217,8 @@ type entry struct {
 
 func (e *entry) readZone(n *yaml.Node) string {
 	var err error
-	e.plan.zone, err = LoadZone(scalar(n))
+	e.plan.zone, err = rating.LoadZone(scalar(n))
 	return unless(err == nil, "a time zone of the IANA database, such as Europe/Paris or UTC")
-}
-
-// LoadZone returns a time zone of the IANA database by its name.
-func LoadZone(name string) (*time.Location, error) {
-	if name == "" || name == "Local" { // what they mean depends on the machine
-		return nil, fmt.Errorf("%q is no time zone of the IANA database; expected one such as Europe/Paris", name)
-	}
-	zone, err := time.LoadLocation(name)
-	if err != nil {
-		return nil, fmt.Errorf("%q is no time zone of the IANA database; expected one such as Europe/Paris", name)
-	}
-	return zone, nil
 }
 
 func (e *entry) readColumns(n *yaml.Node) {
@@ -246,6 +234,7 @@ func (e *entry) readColumns(n *yaml.Node) {
 				e.bad(n, "columns: %s is there twice", name)
 			}
 		}
+		e.plan.given = names
 		e.plan.spec.expected = strconv.Itoa(len(names)) + ", as the mapping says"
 		e.plan.columns = func(n int) []string {
 			if n != len(names) {

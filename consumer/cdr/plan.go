@@ -20,7 +20,8 @@ type plan struct {
 
 	names   []string                 // of slots
 	root    *node                    // JSON
-	columns func(n int) []string     // CSV: as spec has it, or a mapping
+	given   []string                 // columns of CSV that a mapping names
+	columns func(n int) []string     // CSV: as spec has it, or given
 	headers [maxColumns + 1][]string // what columns says of n columns
 	layouts [maxColumns + 1][]int    // their slots
 }

@@ -67,6 +67,26 @@ func (r *row) first(slots ...int) value {
 	return value{}
 }
 
+// ended reports whether the call has ended, by the first of slots that has a text.
+// One that stands for no time, or nothing but empty ones, says that it has not, and
+// stops the row. A record that has none of the slots does not say it.
+func (r *row) ended(slots ...int) bool {
+	end := r.first(slots...)
+	for i := 0; end.text == nil && i < len(slots); i++ {
+		end = r.vals[slots[i]]
+	}
+	if end.text == nil || !none(end.text) {
+		return true
+	}
+	r.partial(end.slot)
+	return false
+}
+
+// partial stops a row that says of its call that it has not ended.
+func (r *row) partial(slot int) {
+	r.fail(rating.PartialRecord, slot, "says that the call has not ended: the record of the whole call is still to come; expected when it ended")
+}
+
 // joined returns the texts of slots with a slash between them, or no text when
 // one is empty.
 func (r *row) joined(slots []int) value {

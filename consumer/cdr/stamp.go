@@ -106,6 +106,16 @@ func (s *stamp) never() bool {
 	return s.year <= 1 || *s == stamp{year: 1970, month: 1, day: 1, zoned: s.zoned}
 }
 
+// none reports whether a text stands for no time: empty, zero, or a stamp that
+// switches write for never.
+func none(text []byte) bool {
+	if nanos, digits := decimal(text, time.Second); digits || len(text) == 0 {
+		return nanos == 0
+	}
+	s, problem := readStamp(text)
+	return problem == "" && s.never()
+}
+
 func (s *stamp) in(zone *time.Location) time.Time {
 	return time.Date(s.year, time.Month(s.month), s.day, s.hour, s.minute, s.second, s.nanos, zone)
 }

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	_ "time/tzdata"
 
 	"github.com/creditstream/creditstream/consumer/cdr"
 	"github.com/creditstream/creditstream/rating"
@@ -92,7 +91,7 @@ func spring(t *testing.T, f cdr.Format, tr *trap) string {
 	opt := cdr.Options{Format: f, Lenient: tr.mapping == nil}
 	var err error
 	if name := tr.options["zone"]; name != "" {
-		if opt.Zone, err = cdr.LoadZone(name); err != nil {
+		if opt.Zone, err = rating.LoadZone(name); err != nil {
 			t.Fatal(err)
 		}
 	}

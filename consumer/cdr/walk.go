@@ -193,6 +193,7 @@ func (w *walker) store(slot int, t token) {
 	at := w.row.base + t.at
 	switch t.shape {
 	case null:
+		w.row.store(slot, at, []byte{}) // there, and empty
 	case text:
 		if t.marks&broken == 0 { // else it is not JSON, as the scanner has noted
 			w.row.store(slot, at, w.plain(t))

@@ -30,6 +30,9 @@ type Replay struct {
 	Operator string
 	DryRun   bool // nothing is written
 
+	// AnotherCall sends those too of which the mapping makes another call now.
+	AnotherCall bool
+
 	Decks  *rating.Decks // for previews; nil: none are made
 	Limits consumer.Limits
 
@@ -142,6 +145,11 @@ func (r *Replay) parcel(ctx context.Context, e *Entry, rec *kafka.Record) *parce
 	}
 	if l.Cut != "" {
 		if p.Err = r.restore(ctx, l); p.Err != nil {
+			return p
+		}
+	}
+	if !r.AnotherCall {
+		if p.Err = r.changed(l); p.Err != nil {
 			return p
 		}
 	}

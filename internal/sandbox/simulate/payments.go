@@ -23,7 +23,7 @@ import (
 // required.
 type PaymentOptions struct {
 	Client  *kafka.Client
-	Topic   string // of recharge requests
+	Topic   string // of payment requests
 	API     *API
 	File    string   // what was answered, and how far the topic was read
 	Decline []string // accounts whose cards have expired
@@ -37,7 +37,7 @@ const (
 	slowest  = 2 * time.Second
 )
 
-// Payments answers recharge requests. It reads the topic from its own position
+// Payments answers payment requests. It reads the topic from its own position
 // and remembers every answer: a request that comes again gets the same one, and
 // nothing is charged twice.
 type Payments struct {
@@ -130,7 +130,7 @@ func (p *Payments) follow(ctx context.Context, partition int) error {
 	}
 }
 
-// request is the data of a recharge request.
+// request is the data of a payment request.
 type request struct {
 	RechargeID string `json:"recharge_id"`
 	Account    string `json:"account"`

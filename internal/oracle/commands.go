@@ -1,13 +1,14 @@
-package balance_test
+package oracle
 
 import (
 	"cmp"
-	"crypto/sha1"
+	"crypto/sha1" //nolint:gosec // Redis names lots by it; a name, not a secret
 	"encoding/hex"
 	"fmt"
 	"math/big"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/creditstream/creditstream/balance"
@@ -16,6 +17,8 @@ import (
 
 const hour, day = int64(3_600_000), int64(86_400_000)
 
+func digits(n int64) string { return strconv.FormatInt(n, 10) }
+
 func bigOf(m *rating.Micros) *big.Int {
 	if m == nil {
 		return nil
@@ -23,34 +26,35 @@ func bigOf(m *rating.Micros) *big.Int {
 	return big.NewInt(int64(*m))
 }
 
-// command applies one command as of a time.
-func (p *pot) command(c *balance.Command, at int64) {
-	if p.currency == "" && (c.Type != balance.PutAccount || c.Put.Currency == "") {
+// Command applies one command as of a time.
+func (p *Account) Command(c *balance.Command, at int64) {
+	p.Refused = ""
+	if p.Currency == "" && (c.Type != balance.PutAccount || c.Put.Currency == "") {
 		return // the account begins with its first settings
 	}
 	digest, err := c.Digest()
 	if err != nil {
 		panic(err)
 	}
-	if _, known := p.known[c.ID]; known && c.ID != "" {
+	if _, known := p.Known[c.ID]; known && c.ID != "" {
 		return
 	}
-	refused := p.effect(c, at)
+	p.Refused = p.effect(c, at)
 	if c.ID != "" {
-		p.known[c.ID] = digest + " " + cmp.Or(refused, "ok")
+		p.Known[c.ID] = digest + " " + cmp.Or(p.Refused, "ok")
 	}
 	p.look()
 }
 
-func (p *pot) effect(c *balance.Command, at int64) (refused string) {
+func (p *Account) effect(c *balance.Command, at int64) (refused string) {
 	switch c.Type {
 	case balance.PutAccount:
 		return p.put(c.Put)
 	case balance.CloseAccount:
-		if p.closed {
+		if p.Closed {
 			return "already_closed"
 		}
-		p.closed = true
+		p.Closed = true
 		p.seen++
 		p.event("account.closed")
 	case balance.TopUp, balance.Grant, balance.Adjust:
@@ -70,8 +74,8 @@ func (p *pot) effect(c *balance.Command, at int64) (refused string) {
 	return ""
 }
 
-func (p *pot) put(s *balance.Settings) string {
-	if s.Currency != "" && p.currency != "" && s.Currency != p.currency {
+func (p *Account) put(s *balance.Settings) string {
+	if s.Currency != "" && p.Currency != "" && s.Currency != p.Currency {
 		return "currency_is_fixed"
 	}
 	auto, trigger, amount, method, caps := p.autoAfter(s.AutoRecharge)
@@ -83,15 +87,7 @@ func (p *pot) put(s *balance.Settings) string {
 			return "cap_below_amount"
 		}
 	}
-	same := auto == p.auto && method == p.method && equal(trigger, p.trigger) && equal(amount, p.amount) && capText(caps.PerDay) == capText(p.caps.PerDay) &&
-		capText(caps.PerMonth) == capText(p.caps.PerMonth)
-	switch {
-	case (p.state == "suspended" || p.state == "cooling") && (method != p.method || auto && !p.auto):
-		p.resume()
-	case p.state == "capped" && !same:
-		p.state = "idle"
-	}
-	p.auto, p.trigger, p.amount, p.method, p.caps = auto, trigger, amount, method, caps
+	p.recharge(auto, trigger, amount, method, caps)
 	if s.LotMonths != nil {
 		p.valid = 12
 		if !s.LotMonths.Null {
@@ -107,21 +103,34 @@ func (p *pot) put(s *balance.Settings) string {
 			p.overdraft = bigOf(&s.OverdraftLimit.Value)
 		}
 	}
-	p.currency = cmp.Or(s.Currency, p.currency)
-	p.closed = false
+	p.Currency = cmp.Or(s.Currency, p.Currency)
+	p.Closed = false
 	p.seen++
 	return ""
 }
 
+// recharge sets auto-recharge, and ends what waits for other settings.
+func (p *Account) recharge(auto bool, trigger, amount *big.Int, method string, caps balance.Caps) {
+	same := auto == p.auto && method == p.method && equal(trigger, p.trigger) && equal(amount, p.Amount) &&
+		equalCap(caps.PerDay, p.caps.PerDay) && equalCap(caps.PerMonth, p.caps.PerMonth)
+	switch {
+	case (p.State == "suspended" || p.State == "cooling") && (method != p.method || auto && !p.auto):
+		p.resume()
+	case p.State == "capped" && !same:
+		p.State = "idle"
+	}
+	p.auto, p.trigger, p.Amount, p.method, p.caps = auto, trigger, amount, method, caps
+}
+
 // autoAfter is auto-recharge as the settings would have it.
-func (p *pot) autoAfter(s *balance.Nullable[balance.AutoRecharge]) (on bool, trigger, amount *big.Int, method string, caps balance.Caps) {
+func (p *Account) autoAfter(s *balance.Nullable[balance.AutoRecharge]) (on bool, trigger, amount *big.Int, method string, caps balance.Caps) {
 	if s == nil {
-		return p.auto, p.trigger, p.amount, p.method, p.caps
+		return p.auto, p.trigger, p.Amount, p.method, p.caps
 	}
 	if s.Null {
 		return false, nil, nil, "", balance.Caps{}
 	}
-	on, trigger, amount, method, caps = p.auto, p.trigger, p.amount, p.method, p.caps
+	on, trigger, amount, method, caps = p.auto, p.trigger, p.Amount, p.method, p.caps
 	if s.Value.Enabled != nil {
 		on = *s.Value.Enabled
 	}
@@ -140,6 +149,13 @@ func (p *pot) autoAfter(s *balance.Nullable[balance.AutoRecharge]) (on bool, tri
 	return on, trigger, amount, method, caps
 }
 
+// equalCap compares caps; one without bounds is none.
+func equalCap(a, b *balance.Cap) bool {
+	var none balance.Cap
+	x, y := cmp.Or(a, &none), cmp.Or(b, &none)
+	return equal(bigOf(x.Amount), bigOf(y.Amount)) && (x.Count == nil) == (y.Count == nil) && (x.Count == nil || *x.Count == *y.Count)
+}
+
 func levelSet(levels []balance.Level) []string {
 	var out []string
 	for _, l := range levels {
@@ -152,16 +168,17 @@ func levelSet(levels []balance.Level) []string {
 func equal(a, b *big.Int) bool { return (a == nil) == (b == nil) && (a == nil || a.Cmp(b) == 0) }
 
 // add makes a lot, with the timers of its end.
-func (p *pot) add(kind, id string, amount *big.Int, at, expires int64, reference string) {
-	l := &potLot{name: fmt.Sprintf("%s:%s:%d", id, amount, at), amount: amount, bought: at, expires: expires}
-	p.lots = append(p.lots, l)
+func (p *Account) add(kind, id string, amount *big.Int, at, expires int64, reference string) {
+	l := &Lot{name: fmt.Sprintf("%s:%s:%d", id, amount, at), amount: amount, bought: at, expires: expires}
+	p.Lots = append(p.Lots, l)
+	p.in.Add(p.in, amount)
 	p.seen++
 	p.timers["expire "+l.name] = expires + 6*hour
 	p.nextWarning(l, at, 31)
 	p.entry(kind, amount, at, reference)
 }
 
-func (p *pot) nextWarning(l *potLot, now, below int64) {
+func (p *Account) nextWarning(l *Lot, now, below int64) {
 	for _, days := range []int64{30, 7, 1} {
 		if days < below && now < l.expires-days*day {
 			p.timers[fmt.Sprintf("warn %d %s", days, l.name)] = l.expires - days*day
@@ -171,15 +188,15 @@ func (p *pot) nextWarning(l *potLot, now, below int64) {
 }
 
 func lotID(letter, id string) string {
-	h := sha1.Sum([]byte(id))
+	h := sha1.Sum([]byte(id)) //nolint:gosec // a name, not a secret
 	return letter + hex.EncodeToString(h[:])[:12]
 }
 
-func (p *pot) byHand(c *balance.Command, at int64) string {
+func (p *Account) byHand(c *balance.Command, at int64) string {
 	amount := bigOf(c.Amount)
 	_, key, _ := strings.Cut(c.ID, "/")
 	switch {
-	case c.Currency != "" && c.Currency != p.currency && c.Type != balance.TopUp:
+	case c.Currency != "" && c.Currency != p.Currency && c.Type != balance.TopUp:
 		return "currency_mismatch"
 	case c.Type == balance.Grant && c.Expires.UnixMilli() <= at:
 		return "already_expired"
@@ -204,7 +221,7 @@ func (p *pot) byHand(c *balance.Command, at int64) string {
 		if new(big.Int).Add(p.taken, taken).Cmp(big.NewInt(int64(balance.MaxPurchase))) > 0 {
 			return "out_of_bounds"
 		}
-		p.used = append(p.used, taken)
+		p.used.Add(p.used, taken)
 		p.taken = new(big.Int).Add(p.taken, taken)
 		p.entry("adjustment", amount, at, key)
 		p.event("funds.adjusted", "amount", amount, "reference", key, "reason", url.QueryEscape(c.Reason), "operator", c.Operator)
@@ -212,15 +229,15 @@ func (p *pot) byHand(c *balance.Command, at int64) string {
 	return ""
 }
 
-func (p *pot) lot(name string) *potLot {
-	i := slices.IndexFunc(p.lots, func(l *potLot) bool { return l.name == name && !l.gone })
+func (p *Account) lot(name string) *Lot {
+	i := slices.IndexFunc(p.Lots, func(l *Lot) bool { return l.name == name && !l.gone })
 	if i < 0 {
 		return nil
 	}
-	return p.lots[i]
+	return p.Lots[i]
 }
 
-func (p *pot) warn(c *balance.Command, at int64) string {
+func (p *Account) warn(c *balance.Command, at int64) string {
 	delete(p.timers, fmt.Sprintf("warn %d %s", c.Days, c.Lot))
 	l := p.lot(c.Lot)
 	if l == nil {
@@ -243,13 +260,14 @@ func (p *pot) warn(c *balance.Command, at int64) string {
 	return ""
 }
 
-func (p *pot) expire(c *balance.Command, at int64) string {
+func (p *Account) expire(c *balance.Command, at int64) string {
 	delete(p.timers, "expire "+c.Lot)
 	l := p.lot(c.Lot)
 	if l == nil {
 		return "no_lot"
 	}
 	l.gone, l.forfeited = true, bigOf(c.Amount)
+	p.lost.Add(p.lost, l.forfeited)
 	delete(p.said, c.Lot)
 	p.entry("expiry", new(big.Int).Neg(l.forfeited), at, c.Lot)
 	if l.forfeited.Sign() > 0 {

@@ -1,4 +1,4 @@
-package balance_test
+package oracle
 
 import (
 	"cmp"
@@ -9,27 +9,27 @@ import (
 	"github.com/creditstream/creditstream/balance"
 )
 
-func (p *pot) purchased(amount *big.Int) {
-	if p.state == "suspended" {
+func (p *Account) purchased(amount *big.Int) {
+	if p.State == "suspended" {
 		p.resume()
 	}
 	p.last = amount
 }
 
-func (p *pot) resume() {
-	if p.state == "suspended" {
+func (p *Account) resume() {
+	if p.State == "suspended" {
 		p.event("account.resumed")
 	}
-	p.state, p.soft = "idle", 0
+	p.State, p.soft = "idle", 0
 }
 
 // within returns how many requests there were in the window of a time, and what
 // was or may yet be paid of them. What was declined first and paid after all is
 // money of the time at which it was paid.
-func (p *pot) within(at int64, layout string) (count int64, money *big.Int) {
+func (p *Account) within(at int64, layout string) (count int64, money *big.Int) {
 	money = new(big.Int)
 	window := func(ms int64) string { return time.UnixMilli(ms).UTC().Format(layout) }
-	for _, a := range p.asks {
+	for _, a := range p.Asks {
 		if window(a.at) == window(at) {
 			count++
 			if !a.declined {
@@ -45,7 +45,7 @@ func (p *pot) within(at int64, layout string) (count int64, money *big.Int) {
 
 // allowed returns what the caps leave of an amount, in whole recharges; or why
 // nothing and until when.
-func (p *pot) allowed(amount *big.Int, at int64) (left *big.Int, why []any, until int64) {
+func (p *Account) allowed(amount *big.Int, at int64) (left *big.Int, why []any, until int64) {
 	now := time.UnixMilli(at).UTC()
 	left = amount
 	for _, w := range []struct {
@@ -67,7 +67,7 @@ func (p *pot) allowed(amount *big.Int, at int64) (left *big.Int, why []any, unti
 			continue
 		}
 		fits := new(big.Int).Sub(bigOf(w.cap.Amount), money)
-		fits.Quo(fits, p.amount).Mul(fits, p.amount)
+		fits.Quo(fits, p.Amount).Mul(fits, p.Amount)
 		if left = smaller(left, fits); left.Sign() <= 0 {
 			return nil, []any{"reason", w.name + "_amount", "cap_amount", int64(*w.cap.Amount)}, w.end.UnixMilli()
 		}
@@ -75,39 +75,39 @@ func (p *pot) allowed(amount *big.Int, at int64) (left *big.Int, why []any, unti
 	return left, nil, 0
 }
 
-func (p *pot) request(c *balance.Command, at int64) string {
+func (p *Account) request(c *balance.Command, at int64) string {
 	switch {
-	case c.N != p.n+1:
+	case c.N != p.N+1:
 		return "not_next"
-	case !p.auto || p.closed || p.state != "idle":
+	case !p.auto || p.Closed || p.State != "idle":
 		return "not_idle"
 	case c.Seen != p.seen:
 		return "stale"
 	}
 	amount, why, until := p.allowed(bigOf(c.Amount), at)
 	if amount == nil {
-		p.state = "capped"
-		p.timers["retry "+i64(c.N)] = until
+		p.State = "capped"
+		p.timers["retry "+digits(c.N)] = until
 		p.event("recharge.suppressed", append(append([]any{"amount", int64(*c.Amount)}, why...), "until", until)...)
 		return "over_cap"
 	}
-	p.n++
-	p.state = "pending"
-	p.asks[p.n] = &ask{amount: amount, at: at}
-	p.timers["unanswered "+i64(p.n)] = at + hour/4
+	p.N++
+	p.State = "pending"
+	p.Asks[p.N] = &Ask{amount: amount, at: at}
+	p.timers["unanswered "+digits(p.N)] = at + hour/4
 	today, _ := p.within(at, "2006-01-02")
-	p.out = append(p.out, fmt.Sprintf("payment %s/%d %s %s %s", p.id, p.n, amount, p.currency, p.method))
-	p.event("recharge.requested", "n", p.n, "amount", amount, "requests_today", today)
+	p.Out = append(p.Out, fmt.Sprintf("payment %s/%d %s %s %s", p.ID, p.N, amount, p.Currency, p.method))
+	p.event("recharge.requested", "n", p.N, "amount", amount, "requests_today", today)
 	return ""
 }
 
-func (p *pot) result(c *balance.Command, at int64) string {
+func (p *Account) result(c *balance.Command, at int64) string {
 	paid := cmp.Or(c.Currency, "-")
 	amount := new(big.Int)
 	if c.Amount != nil {
 		amount = bigOf(c.Amount)
 	}
-	a := p.asks[c.N]
+	a := p.Asks[c.N]
 	mismatch := func(why string) {
 		fields := []any{"n", c.N, "reason", why, "amount", amount, "paid_currency", paid}
 		if a != nil {
@@ -122,7 +122,7 @@ func (p *pot) result(c *balance.Command, at int64) string {
 	if c.Status == "declined" {
 		return p.declined(c, a, at)
 	}
-	if c.Currency != p.currency {
+	if c.Currency != p.Currency {
 		mismatch("currency")
 		return "currency_mismatch"
 	}
@@ -138,32 +138,32 @@ func (p *pot) result(c *balance.Command, at int64) string {
 	a.answered, a.paid, a.paidAt = "paid", amount, at
 	p.soft = 0
 	expires := expiry(at, p.valid)
-	p.add("recharge", "r"+i64(c.N), amount, at, expires, p.id+"/"+i64(c.N))
+	p.add("recharge", "r"+digits(c.N), amount, at, expires, p.ID+"/"+digits(c.N))
 	p.purchased(amount)
-	if c.N == p.n && p.state != "capped" {
-		p.state = "idle"
+	if c.N == p.N && p.State != "capped" {
+		p.State = "idle"
 	}
-	delete(p.timers, "unanswered "+i64(c.N))
-	delete(p.timers, "retry "+i64(c.N))
+	delete(p.timers, "unanswered "+digits(c.N))
+	delete(p.timers, "retry "+digits(c.N))
 	p.event("recharge.succeeded", "n", c.N, "amount", amount, "expires_at", expires)
 	return ""
 }
 
-func (p *pot) declined(c *balance.Command, a *ask, at int64) string {
-	if c.N != p.n || a.answered != "" || p.state != "pending" && p.state != "unresolved" {
+func (p *Account) declined(c *balance.Command, a *Ask, at int64) string {
+	if c.N != p.N || a.answered != "" || p.State != "pending" && p.State != "unresolved" {
 		return "already_answered"
 	}
 	a.answered, a.declined = "declined", true
-	delete(p.timers, "unanswered "+i64(c.N))
+	delete(p.timers, "unanswered "+digits(c.N))
 	p.soft++
 	if c.Class == balance.Soft && p.soft < 3 {
-		p.state = "cooling"
+		p.State = "cooling"
 		again := at + map[int64]int64{1: hour, 2: 6 * hour}[p.soft]
-		p.timers["retry "+i64(c.N)] = again
+		p.timers["retry "+digits(c.N)] = again
 		p.event("recharge.failed", "n", c.N, "amount", a.amount, "code", c.Code, "class", c.Class, "next", "cooling", "retry_at", again)
 		return ""
 	}
-	p.state, p.soft = "suspended", 0
+	p.State, p.soft = "suspended", 0
 	why := string(c.Class)
 	if c.Class == balance.Soft {
 		why = "soft_limit"
@@ -174,24 +174,24 @@ func (p *pot) declined(c *balance.Command, a *ask, at int64) string {
 }
 
 // turn moves the state machine without money.
-func (p *pot) turn(c *balance.Command) string {
-	delete(p.timers, map[balance.CommandType]string{balance.Unanswered: "unanswered ", balance.Retry: "retry "}[c.Type]+i64(c.N))
+func (p *Account) turn(c *balance.Command) string {
+	delete(p.timers, map[balance.CommandType]string{balance.Unanswered: "unanswered ", balance.Retry: "retry "}[c.Type]+digits(c.N))
 	switch {
-	case c.Type == balance.Unanswered && p.state == "pending" && c.N == p.n:
-		p.state = "unresolved"
-		p.event("recharge.unresolved", "n", c.N, "amount", p.asks[p.n].amount)
+	case c.Type == balance.Unanswered && p.State == "pending" && c.N == p.N:
+		p.State = "unresolved"
+		p.event("recharge.unresolved", "n", c.N, "amount", p.Asks[p.N].amount)
 	case c.Type == balance.Unanswered:
 		return "not_pending"
-	case c.Type == balance.Retry && (p.state == "cooling" && c.N == p.n || p.state == "capped" && c.N == p.n+1):
-		p.state = "idle"
+	case c.Type == balance.Retry && (p.State == "cooling" && c.N == p.N || p.State == "capped" && c.N == p.N+1):
+		p.State = "idle"
 	case c.Type == balance.Retry:
 		return "not_waiting"
-	case c.Type == balance.Abandon && p.state == "unresolved" && c.N == p.n:
-		p.state = "idle"
+	case c.Type == balance.Abandon && p.State == "unresolved" && c.N == p.N:
+		p.State = "idle"
 		p.seen++
 	case c.Type == balance.Abandon:
 		return "not_unresolved"
-	case p.state == "suspended" || p.state == "cooling":
+	case p.State == "suspended" || p.State == "cooling":
 		p.resume()
 		p.seen++
 	default:
