@@ -89,13 +89,13 @@ func commands() []balance.Command {
 	return []balance.Command{
 		{Type: balance.PutAccount, ID: "put/1", Put: &balance.Settings{
 			Currency:   "EUR",
-			LowBalance: &balance.Nullable[[]rating.Micros]{Value: []rating.Micros{amount, zero, most}},
+			LowBalance: &balance.Nullable[[]balance.Level]{Value: []balance.Level{{Amount: amount}, {Amount: zero}, {Amount: most}, {Percent: 15}}},
 			AutoRecharge: &balance.Nullable[balance.AutoRecharge]{
 				Value: balance.AutoRecharge{Enabled: &yes, Trigger: &zero, Amount: &least, PaymentMethod: &method},
 			},
 		}},
 		{Type: balance.PutAccount, Put: &balance.Settings{
-			LowBalance: &balance.Nullable[[]rating.Micros]{Null: true}, AutoRecharge: &balance.Nullable[balance.AutoRecharge]{Null: true},
+			LowBalance: &balance.Nullable[[]balance.Level]{Null: true}, AutoRecharge: &balance.Nullable[balance.AutoRecharge]{Null: true},
 		}},
 		{Type: balance.PutAccount, Put: &balance.Settings{}},
 		{Type: balance.CloseAccount, ID: "close/1"},

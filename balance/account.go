@@ -26,7 +26,11 @@ type Account struct {
 	Adjusted                 rating.Micros // of Spent: what adjustments have taken, not calls
 	CreatedMillis            int64
 	Closed                   bool
-	LowBalance               []rating.Micros // highest first
+	LowBalance               []Level       // as they were set
+	LotMonths                int           // 0: the default, 12
+	Overdraft                rating.Micros // see Settings.OverdraftLimit
+	BlockedPrefixes          []string
+	BlockHighRisk            bool
 	AutoRecharge             *AccountRecharge
 	Lots                     []Lot // earliest expiry first
 }
@@ -36,7 +40,8 @@ type AccountRecharge struct {
 	Enabled         bool
 	Trigger, Amount *rating.Micros
 	PaymentMethod   string
-	State           string // idle, pending, cooling, suspended, unresolved
+	Caps            Caps
+	State           string // idle, pending, cooling, suspended, unresolved, capped
 	N               int64  // of the last request; 0: there was none
 	Pending         rating.Micros
 }
@@ -85,13 +90,9 @@ func (s *Store) Account(ctx context.Context, id string) (*Account, error) {
 	r := reader{h: h}
 	a.Funded, a.Spent, a.Forfeited = r.micros("funded"), r.micros("spent"), r.micros("forfeited")
 	a.Adjusted, a.CreatedMillis = r.micros("adjusted"), r.number("at")
-	for l := range strings.SplitSeq(h["levels"], ",") {
-		if l != "" {
-			n, err := strconv.ParseInt(l, 10, 64)
-			r.keep(err)
-			a.LowBalance = append(a.LowBalance, rating.Micros(n))
-		}
-	}
+	a.LowBalance = r.levels("lows")
+	a.LotMonths, a.Overdraft = int(r.number("months")), r.micros("overdraft")
+	a.BlockedPrefixes, a.BlockHighRisk = split(h["blocked"]), h["risk"] != "0"
 	a.AutoRecharge = r.recharge()
 	gone := r.micros("gone")
 	if r.err != nil {
@@ -136,6 +137,15 @@ type reader struct {
 	err error
 }
 
+// readerOf reads the answer to an HMGET of names; nil is a field that is not there.
+func readerOf(names []string, values []any) reader {
+	r := reader{h: make(map[string]string, len(names))}
+	for i, v := range values {
+		r.h[names[i]], _ = v.(string)
+	}
+	return r
+}
+
 func (r *reader) keep(err error) {
 	if r.err == nil {
 		r.err = err
@@ -155,9 +165,59 @@ func (r *reader) number(name string) int64 {
 
 func (r *reader) micros(name string) rating.Micros { return rating.Micros(r.number(name)) }
 
+// split is the parts between commas; none of the empty text.
+func split(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return strings.Split(s, ",")
+}
+
+// levels reads levels as joinLevels wrote them.
+func (r *reader) levels(name string) []Level {
+	var out []Level
+	for _, l := range split(r.h[name]) {
+		digits, percent := strings.CutSuffix(l, "%")
+		n, err := strconv.ParseInt(digits, 10, 64)
+		r.keep(err)
+		if percent {
+			out = append(out, Level{Percent: int(n)})
+		} else {
+			out = append(out, Level{Amount: rating.Micros(n)})
+		}
+	}
+	return out
+}
+
+// caps reads caps as Caps.word wrote them.
+func (r *reader) caps(name string) (c Caps) {
+	parts := split(r.h[name])
+	if len(parts) != 0 && len(parts) != 4 {
+		r.keep(fmt.Errorf("field %s: %q", name, r.h[name]))
+		return c
+	}
+	for i, w := range [...]**Cap{&c.PerDay, &c.PerMonth} {
+		if len(parts) == 0 || parts[2*i] == "" && parts[2*i+1] == "" {
+			continue
+		}
+		*w = new(Cap)
+		for j, into := range [...]func(int64){
+			func(n int64) { (*w).Count = &n },
+			func(n int64) { m := rating.Micros(n); (*w).Amount = &m },
+		} {
+			if text := parts[2*i+j]; text != "" {
+				n, err := strconv.ParseInt(text, 10, 64)
+				r.keep(err)
+				into(n)
+			}
+		}
+	}
+	return c
+}
+
 func (r *reader) recharge() *AccountRecharge {
 	a := &AccountRecharge{
-		Enabled: r.h["auto"] == "1", PaymentMethod: r.h["pm"], State: cmp.Or(r.h["state"], "idle"),
+		Enabled: r.h["auto"] == "1", PaymentMethod: r.h["pm"], Caps: r.caps("caps"), State: cmp.Or(r.h["state"], "idle"),
 		N: r.number("n"), Pending: r.micros("open"),
 	}
 	for name, to := range map[string]**rating.Micros{"trigger": &a.Trigger, "recharge": &a.Amount} {
@@ -166,7 +226,7 @@ func (r *reader) recharge() *AccountRecharge {
 			*to = &m
 		}
 	}
-	if !a.Enabled && a.Trigger == nil && a.Amount == nil && a.PaymentMethod == "" && a.N == 0 {
+	if !a.Enabled && a.Trigger == nil && a.Amount == nil && a.PaymentMethod == "" && r.h["caps"] == "" && a.N == 0 {
 		return nil
 	}
 	return a

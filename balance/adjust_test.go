@@ -33,27 +33,27 @@ func TestAdjustmentsGiveAndTake(t *testing.T) {
 	w.command(put("acme", 30))
 	w.command(topUp("acme", "k", 100))
 	wantEvents(t, w.calls(60))
-	wantEvents(t, w.command(adjust("acme", "a1", -15)), "balance.low")
+	wantEvents(t, w.command(adjust("acme", "a1", -15)), "funds.adjusted", "balance.low")
 	a := w.account("acme")
 	if a.Balance() != 25 || a.Spent != 75 || a.Adjusted != 15 || a.Funded != 100 {
 		t.Errorf("%+v", a)
 	}
 	conserved(t, a)
-	wantEvents(t, w.command(adjust("acme", "a2", -30)), "balance.depleted")
+	wantEvents(t, w.command(adjust("acme", "a2", -30)), "funds.adjusted", "balance.depleted")
 	conserved(t, w.account("acme"))
-	wantEvents(t, w.command(adjust("acme", "a3", 95)), "balance.recovered", "balance.restored")
+	wantEvents(t, w.command(adjust("acme", "a3", 95)), "funds.adjusted", "balance.recovered", "balance.restored")
 	a = w.account("acme")
 	if a.Balance() != 90 || a.Spent != 105 || a.Adjusted != 45 || a.Funded != 195 || len(a.Lots) != 2 {
 		t.Errorf("%+v", a)
 	}
 	conserved(t, a)
-	ledger, err := w.rdb.LRange(t.Context(), "cs:{"+i64(int64(w.store.ShardOf("acme")))+"}:ledger:acme", 0, 2).Result()
+	ledger, err := w.store.Ledger(t.Context(), "acme", 0, 3)
 	if err != nil || len(ledger) != 3 {
 		t.Fatal(ledger, err)
 	}
-	for i, want := range []string{"adjustment 95 ", "adjustment -30 ", "adjustment -15 "} {
-		if !strings.HasPrefix(ledger[i], want) || !strings.HasSuffix(ledger[i], " a"+i64(int64(3-i))) {
-			t.Errorf("ledger %q, want %q", ledger[i], want)
+	for i, want := range []int64{95, -30, -15} {
+		if l := ledger[i]; l.Kind != "adjustment" || int64(l.Amount) != want || l.Number != int64(4-i) || l.Reference != "a"+i64(int64(3-i)) {
+			t.Errorf("ledger %+v, want %d", l, want)
 		}
 	}
 }
@@ -85,18 +85,14 @@ func TestARefundAfterExpiry(t *testing.T) {
 	w.command(topUp("acme", "k", 100))
 	w.calls(60)
 	w.now = w.now.AddDate(1, 0, 1)
-	due := w.due()
-	if len(due) != 1 || int64(*due[0].Amount) != 40 {
-		t.Fatalf("%+v", due)
-	}
-	w.command(due[0])
+	w.command(w.dueOne(balance.ExpireLot, 40))
 	w.command(topUp("acme", "k2", 50))
 	w.command(adjust("acme", "a", 60))
 	a := w.account("acme")
 	if a.Balance() != 110 || a.Forfeited != 40 || len(a.Lots) != 2 || a.Lots[1].Remaining != 60 {
 		t.Errorf("%+v", a)
 	}
-	if want := balance.Expiry(w.now); !a.Lots[1].ExpireAt.Equal(want.Truncate(time.Millisecond)) {
+	if want := w.now.AddDate(1, 0, 0); !a.Lots[1].ExpireAt.Equal(want.Truncate(time.Millisecond)) {
 		t.Errorf("the refund expires at %s, want %s", a.Lots[1].ExpireAt, want)
 	}
 	conserved(t, a)

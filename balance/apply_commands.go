@@ -3,7 +3,6 @@ package balance
 import (
 	"context"
 	"strings"
-	"time"
 )
 
 // An Order is one command at its place in the log.
@@ -42,7 +41,7 @@ func (s *Store) ApplyCommands(ctx context.Context, batches []*CommandBatch) []Re
 }
 
 func (s *Store) commandCall(b *CommandBatch) (call, error) {
-	keys := []string{marksKey(b.Shard), outboxKey(b.Shard, b.Source), dueKey(b.Shard)}
+	keys := []string{marksKey(b.Shard), outboxKey(b.Shard, b.Source), dueKey(b.Shard), indexKey(b.Shard)}
 	number := map[string]int{}
 	var accounts, orders []any
 	n := 0
@@ -62,8 +61,7 @@ func (s *Store) commandCall(b *CommandBatch) (call, error) {
 			return call{}, err
 		}
 		words := c.words()
-		expires := Expiry(time.UnixMilli(o.AppendMillis)).UnixMilli()
-		orders = append(orders, o.Offset, o.AppendMillis, c.ID, digest, number[c.Account], expires, len(words))
+		orders = append(orders, o.Offset, o.AppendMillis, c.ID, digest, number[c.Account], len(words))
 		orders = append(orders, words...)
 		n++
 	}
@@ -73,15 +71,4 @@ func (s *Store) commandCall(b *CommandBatch) (call, error) {
 	}
 	args = append(append(append(args, accounts...), n), orders...)
 	return call{applyCommands, keys, args}, nil
-}
-
-// Expiry returns when credit bought at a time expires: 12 calendar months later,
-// in UTC; what is bought on 29 February expires on 28 February.
-func Expiry(bought time.Time) time.Time {
-	t := bought.UTC()
-	e := t.AddDate(1, 0, 0)
-	if e.Day() != t.Day() { // 29 February: AddDate went on to 1 March
-		e = e.AddDate(0, 0, -1)
-	}
-	return e
 }

@@ -39,7 +39,7 @@ func TestAttachMakesNothing(t *testing.T) {
 	if n, err := w.rdb.DBSize(t.Context()).Result(); err != nil || n != 0 {
 		t.Errorf("%d keys, %v", n, err)
 	}
-	for field, bad := range map[string]string{"shards": "0", "id_window": "35d", "max_charge": "x", "schema": "2"} {
+	for field, bad := range map[string]string{"shards": "0", "id_window": "35d", "max_charge": "x", "schema": "1"} {
 		w := newWorld(t)
 		if err := w.rdb.HSet(t.Context(), "cs:meta", field, bad).Err(); err != nil {
 			t.Fatal(err)

@@ -54,6 +54,8 @@ func (s *Store) timer(ctx context.Context, shard int, member string, at int64, e
 		c.Type = Unanswered
 	case "retry":
 		c.Type = Retry
+	case "warn":
+		return s.warningOf(ctx, shard, f[1], f[2])
 	case "expire":
 		return s.expiryOf(ctx, shard, f[1], f[2], at, ends)
 	default:
@@ -101,4 +103,24 @@ func (s *Store) expiryOf(ctx context.Context, shard int, account, lot string, at
 		return nil, faultf("expiry of shard %d: status %q", shard, words[0])
 	}
 	return &Command{Type: ExpireLot, Account: account, Lot: lot, Amount: &amount}, nil
+}
+
+// warningOf returns the command that says what a lot holds. key is <days>:<lot>.
+func (s *Store) warningOf(ctx context.Context, shard int, account, key string) (*Command, error) {
+	days, lot, _ := strings.Cut(key, ":")
+	n, err := strconv.ParseInt(days, 10, 64)
+	if err != nil {
+		return nil, faultf("warning %q of shard %d: %w", key, shard, err)
+	}
+	replies, errs := s.run(ctx, []call{{holds, []string{accountKey(shard, account), lotsKey(shard, account)}, []any{lot}}})
+	if errs[0] != nil {
+		return nil, errs[0]
+	}
+	text, _ := replies[0].(string)
+	amount, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return nil, faultf("what a lot of shard %d holds: reply %v: %w", shard, replies[0], err)
+	}
+	m := rating.Micros(amount)
+	return &Command{Type: WarnLot, Account: account, Lot: lot, Days: n, Amount: &m}, nil
 }

@@ -72,8 +72,8 @@ type Event struct {
 	digest   string
 }
 
-// A Field is one detail of an event. Names are those of the schema; values of
-// money are micros.
+// A Field is one detail of an event. Values of money are micros, times are Unix
+// milliseconds, and a reason for people is escaped as in the query of a URL.
 type Field struct{ Name, Value string }
 
 // Get returns the value of a field, or "".
@@ -97,8 +97,11 @@ func (e *Event) ID() string {
 func EventKinds() []string {
 	return []string{
 		"balance.low", "balance.recovered", "balance.depleted", "balance.restored",
-		"funds.added", "recharge.succeeded", "recharge.failed", "recharge.unresolved",
-		"recharge.mismatched", "credit.expired",
+		"funds.added", "funds.adjusted",
+		"recharge.requested", "recharge.succeeded", "recharge.failed", "recharge.suppressed", "recharge.unresolved",
+		"recharge.mismatched",
+		"credit.expiring", "credit.expired",
+		"account.suspended", "account.closed",
 	}
 }
 

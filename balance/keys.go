@@ -23,6 +23,9 @@ func shardKey(shard int, rest string) string {
 func marksKey(shard int) string { return shardKey(shard, "marks") }
 func dueKey(shard int) string   { return shardKey(shard, "due") }
 
+// indexKey holds the ids of the shard's accounts, for listing them.
+func indexKey(shard int) string { return shardKey(shard, "accounts") }
+
 func outboxKey(shard int, source Source) string {
 	return shardKey(shard, "outbox:"+source.String())
 }

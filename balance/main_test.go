@@ -168,9 +168,9 @@ func micros(m int64) *rating.Micros { x := rating.Micros(m); return &x }
 func put(account string, levels ...int64) *balance.Command {
 	s := &balance.Settings{Currency: "USD"}
 	if len(levels) > 0 {
-		s.LowBalance = &balance.Nullable[[]rating.Micros]{}
+		s.LowBalance = &balance.Nullable[[]balance.Level]{}
 		for _, l := range levels {
-			s.LowBalance.Value = append(s.LowBalance.Value, rating.Micros(l))
+			s.LowBalance.Value = append(s.LowBalance.Value, balance.Level{Amount: rating.Micros(l)})
 		}
 	}
 	return &balance.Command{Type: balance.PutAccount, Account: account, Put: s}

@@ -105,7 +105,7 @@ func TestDeclines(t *testing.T) {
 	wish := wantWish(t, w.calls(95), 1, 50)
 	for n := int64(1); n <= 2; n++ { // two soft ones cool down, first an hour, then six
 		w.command(request(wish))
-		wantEvents(t, w.command(declined(n, "insufficient_funds")), "recharge.failed")
+		wantEvents(t, w.command(declined(n, "insufficient_funds")), "recharge.failed") // and not suspended
 		wantState(t, w, "cooling", 5)
 		wait := map[int64]time.Duration{1: time.Hour, 2: 6 * time.Hour}[n]
 		w.now = w.now.Add(wait - time.Second)
@@ -124,7 +124,7 @@ func TestDeclines(t *testing.T) {
 	}
 	w.command(request(wish))
 	e := w.command(declined(3, "insufficient_funds"))
-	wantEvents(t, e, "recharge.failed")
+	wantEvents(t, e, "recharge.failed", "account.suspended")
 	if e.Events[0].Get("next") != "suspended" {
 		t.Errorf("%+v", e.Events[0])
 	}
@@ -133,10 +133,35 @@ func TestDeclines(t *testing.T) {
 	w.command(request(wish))
 	w.command(declined(4, "expired_card"))
 	wantState(t, w, "suspended", 5)
-	wish = wantWish(t, w.command(auto(put("acme"), 20, 50)), 5, 50) // a new payment method asks at once
+	w.command(auto(put("acme"), 20, 50)) // the settings as they were change nothing
+	wantState(t, w, "suspended", 5)
+	wish = wantWish(t, w.command(payBy("pm_2", auto(put("acme"), 20, 50))), 5, 50) // a new payment method asks at once
 	w.command(request(wish))
 	wantEvents(t, w.command(paid(3, 50)), "recharge.succeeded") // the answer to an older number counts too
 	wantState(t, w, "pending", 55)
+}
+
+// dueOne returns the one command of a type that is due, and wants its amount; it
+// applies the warnings that are due beside it.
+func (w *world) dueOne(kind balance.CommandType, amount int64) *balance.Command {
+	w.tb.Helper()
+	var found []*balance.Command
+	for _, c := range w.due() {
+		if c.Type == kind {
+			found = append(found, c)
+		} else {
+			w.command(c)
+		}
+	}
+	if len(found) != 1 || int64(*found[0].Amount) != amount {
+		w.tb.Fatalf("due %+v, want one %s of %d", found, kind, amount)
+	}
+	return found[0]
+}
+
+func payBy(method string, c *balance.Command) *balance.Command {
+	c.Put.AutoRecharge.Value.PaymentMethod = &method
+	return c
 }
 
 // due returns what is due on acme's shard, with the ends of the logs as they are.
@@ -274,17 +299,17 @@ func TestLotsExpireInOrderAndTakeTheRest(t *testing.T) {
 	// nothing may expire while a call of that time may still be on its way
 	end := w.log[balance.Source{Topic: "cdrs", Partition: 1}]
 	w.log[balance.Source{Topic: "cdrs", Partition: 1}]++
-	if due := w.due(); len(due) != 0 {
-		t.Fatalf("expires before every record is applied: %+v", due)
+	for _, c := range w.due() {
+		if c.Type != balance.WarnLot {
+			t.Fatalf("expires before every record is applied: %+v", c)
+		}
+		w.command(c)
 	}
 	w.log[balance.Source{Topic: "cdrs", Partition: 1}] = end
-	due := w.due()
-	if len(due) != 1 || due[0].Type != balance.ExpireLot || *due[0].Amount != 70 {
-		t.Fatalf("due %+v", due)
-	}
+	expire := w.dueOne(balance.ExpireLot, 70)
 	w.calls(7) // a late call between decision and command: the next lot pays
-	wantEvents(t, w.command(due[0]), "credit.expired")
-	wantEvents(t, w.command(due[0]))
+	wantEvents(t, w.command(expire), "credit.expired")
+	wantEvents(t, w.command(expire))
 	a = w.account("acme")
 	if a.Balance() != 43 || a.Forfeited != 70 || len(a.Lots) != 1 || a.Lots[0].Remaining != 43 {
 		t.Errorf("%+v", a)
@@ -326,7 +351,7 @@ func TestLateAnswersAreComparedWithWhatWasAskedThen(t *testing.T) {
 	w.command(topUpAfter(w, auto(put("acme"), 20, 50)))
 	w.command(request(wantWish(t, w.calls(95), 1, 50)))
 	w.command(declined(1, "expired_card"))
-	wish := wantWish(t, w.command(auto(put("acme"), 20, 60)), 2, 60)
+	wish := wantWish(t, w.command(payBy("pm_2", auto(put("acme"), 20, 60))), 2, 60)
 	w.command(request(wish))
 	wantEvents(t, w.command(paid(1, 49)), "recharge.mismatched", "recharge.succeeded") // an answer of the number before
 	wantEvents(t, w.command(paid(2, 60)), "recharge.succeeded")

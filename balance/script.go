@@ -27,6 +27,8 @@ var (
 	accountLua string
 	//go:embed lua/apply_cdrs.lua
 	applyCDRsLua string
+	//go:embed lua/calendar.lua
+	calendarLua string
 	//go:embed lua/commands.lua
 	commandsLua string
 	//go:embed lua/apply_commands.lua
@@ -39,6 +41,8 @@ var (
 	stillOpenLua string
 	//go:embed lua/expiry.lua
 	expiryLua string
+	//go:embed lua/holds.lua
+	holdsLua string
 	//go:embed lua/forget.lua
 	forgetLua string
 	//go:embed lua/create.lua
@@ -50,11 +54,12 @@ var (
 //nolint:gochecknoglobals // immutable: the embedded scripts and their names
 var (
 	applyCDRs     = newScript("apply_cdrs", trimLua, accountLua, applyCDRsLua)
-	applyCommands = newScript("apply_commands", trimLua, accountLua, commandsLua, applyCommandsLua)
+	applyCommands = newScript("apply_commands", trimLua, accountLua, calendarLua, commandsLua, applyCommandsLua)
 	takeOver      = newScript("take_over", takeOverLua)
 	confirm       = newScript("confirm", trimLua, confirmLua)
 	stillOpen     = newScript("still_open", stillOpenLua)
 	expiry        = newScript("expiry", expiryLua)
+	holds         = newScript("holds", holdsLua)
 	forget        = newScript("forget", forgetLua)
 	create        = newScript("create", createLua)
 	noteDecks     = newScript("note_decks", noteDecksLua)
@@ -117,7 +122,7 @@ func (s *Store) send(ctx context.Context, calls []call, todo []int, replies []an
 // loadScripts puts every script on every master.
 func (s *Store) loadScripts(ctx context.Context) error {
 	load := func(ctx context.Context, rdb redis.Cmdable) error {
-		for _, sc := range []*script{applyCDRs, applyCommands, takeOver, confirm, stillOpen, expiry, forget, create, noteDecks} {
+		for _, sc := range []*script{applyCDRs, applyCommands, takeOver, confirm, stillOpen, expiry, holds, forget, create, noteDecks} {
 			sha, err := rdb.ScriptLoad(ctx, sc.text).Result()
 			if err != nil {
 				return fmt.Errorf("load script %s: %w", sc.name, err)

@@ -16,7 +16,7 @@ import (
 
 // schemaVersion changes when keys or entries change so that an older version
 // would misread them.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // Options are the facts of a store. Those that say what a record means (shards,
 // partitions, slices, window, limits) are fixed when it is created: a replay must

@@ -13,8 +13,8 @@ local function fmt(x)
 end
 
 local FIELDS = { 'spent', 'funded', 'forfeited', 'trip', 'cur', 'at', 'seq', 'low', 'neg', 'levels', 'auto', 'trigger',
-  'recharge', 'pm', 'n', 'state', 'soft', 'seen', 'closed', 'gone', 'open', 'adjusted' }
-local TEXT = { cur = '', levels = '', pm = '', state = 'idle', auto = '0', closed = '0', trigger = '', recharge = '' }
+  'recharge', 'n', 'state', 'seen', 'closed' }
+local TEXT = { cur = '', levels = '', low = '', state = 'idle', auto = '0', closed = '0', trigger = '', recharge = '' }
 
 -- The account behind an HMGET of FIELDS; nil when it does not exist.
 local function load(id, h)
@@ -54,8 +54,9 @@ local function recharges(t) return t.auto == '1' and t.closed == '0' and t.state
 local function trip(t)
   local x = NEVER
   if t.neg == 0 then x = -1 end
-  local l = levels(t)[t.low + 1]
-  if l and l > x then x = l end
+  for _, l in ipairs(levels(t)) do
+    if t.low == '' or l < tonumber(t.low) then x = math.max(x, l); break end
+  end
   if recharges(t) and tonumber(t.trigger) > x then x = tonumber(t.trigger) end
   return x
 end
@@ -67,21 +68,23 @@ local function emit(out, t, kind, offset, at, more)
   out[#out + 1] = table.concat({ 'e', t.id, kind, fmt(t.seq), fmt(balance(t)), t.cur, offset, at }, ' ') .. (more or '')
 end
 
--- What the balance of t has crossed since the last look, record by record.
+-- The balance above which a level is armed again.
+local function above(level) return level + math.max(1, math.floor(level / 10)) end
+
+-- What the balance of t has crossed since the last look, record by record. t.low
+-- is the most severe level that was told of and is not recovered from.
 local function look(out, t, offset, at)
-  local bal, list = balance(t), levels(t)
-  local low, held = 0, 0
-  for _, l in ipairs(list) do
-    if bal <= l then low = low + 1 end
-    if bal <= l + math.max(1, math.floor(l / 10)) then held = held + 1 end
+  local bal, told, reached, left = balance(t), tonumber(t.low), nil, nil
+  for _, l in ipairs(levels(t)) do               -- highest first: the last one that fits is the most severe
+    if bal <= l then reached = l end
+    if told and l > told and bal <= above(l) then left = l end
   end
-  if low > t.low then
-    t.low = low
-    emit(out, t, 'balance.low', offset, at, ' threshold=' .. fmt(list[low]))
-  elseif held < t.low then
-    local was = list[t.low] or list[#list]
-    t.low = low
-    emit(out, t, 'balance.recovered', offset, at, was and ' threshold=' .. fmt(was) or '')
+  if reached and (not told or reached < told) then
+    t.low = fmt(reached)
+    emit(out, t, 'balance.low', offset, at, ' threshold=' .. t.low)
+  elseif told and bal > above(told) then
+    emit(out, t, 'balance.recovered', offset, at, ' threshold=' .. t.low)
+    t.low = left and fmt(left) or ''
   end
   local neg = bal < 0 and 1 or 0
   if neg ~= t.neg then

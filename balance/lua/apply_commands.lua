@@ -1,8 +1,8 @@
 -- Applies a batch of commands to the accounts of one shard.
--- KEYS: marks, outbox, due, then per account: account, lots, ledger, commands
+-- KEYS: marks, outbox, due, index, then per account: account, lots, ledger, commands
 -- ARGV: source, expected mark (prefix), next offset, last record, clock (us), trims, parked lines, expiry grace (ms),
 --       number of accounts, their ids, number of commands,
---       per command: offset, append (ms), id, digest, account number, lot expiry (ms), count of words, words
+--       per command: offset, append (ms), id, digest, account number, count of words, words
 -- Returns: {'OK', entry} | {'REFUSED', mark} | {'BOUNDS', account}
 local marks, outbox = KEYS[1], KEYS[2]
 local got = redis.call('HMGET', marks, ARGV[1], 'stamp')
@@ -14,7 +14,7 @@ if ARGV[7] ~= '' then out[1] = ARGV[7] end
 local accounts, writes = {}, {}
 local arg = 10
 for i = 1, tonumber(ARGV[9]) do
-  local k = 4 * i
+  local k = 4 * i + 1
   local key, id = KEYS[k], ARGV[arg]
   accounts[i] = { id = id, key = key, t = load(id, redis.call('HMGET', key, unpack(FIELDS))),
     keys = { account = key, lots = KEYS[k + 1], ledger = KEYS[k + 2], commands = KEYS[k + 3] } }
@@ -33,8 +33,12 @@ function b.remember(t, field, value)
   t.memory[field] = value
   b.write('HSET', t.keys.commands, field, value)
 end
-function b.holds(t, lot)
-  if t.lots[lot] == nil then t.lots[lot] = redis.call('ZSCORE', t.keys.lots, lot) and true or false end
+function b.forget(t, field)
+  t.memory[field] = false
+  b.write('HDEL', t.keys.commands, field)
+end
+function b.holds(t, lot)                         -- when it expires (ms), or false
+  if t.lots[lot] == nil then t.lots[lot] = tonumber(redis.call('ZSCORE', t.keys.lots, lot) or nil) or false end
   return t.lots[lot]
 end
 
@@ -44,6 +48,7 @@ local function apply(a, c)
     if c.type ~= 'account.put' or not c.cur then return end
     t = load(a.id, { '0', '0', '0', fmt(NEVER), '', b.at })
     t.new, a.t = true, t
+    b.write('ZADD', KEYS[4], 0, a.id)
   end
   t.keys, t.memory, t.lots = a.keys, t.memory or {}, t.lots or {}
   if b.id ~= '' and b.recall(t, 'c/' .. b.id) then return end   -- applied before: nothing, whatever it says now
@@ -55,10 +60,11 @@ end
 local n = tonumber(ARGV[arg])
 arg = arg + 1
 for _ = 1, n do
-  b.offset, b.at, b.id, b.digest, b.expires = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3], ARGV[arg + 5]
-  local a, words, c = accounts[tonumber(ARGV[arg + 4])], tonumber(ARGV[arg + 6]), {}
-  for w = arg + 7, arg + 6 + words, 2 do c[ARGV[w]] = ARGV[w + 1] end
-  arg = arg + 7 + words
+  b.offset, b.at, b.id, b.digest = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3]
+  b.now = tonumber(b.at)
+  local a, words, c = accounts[tonumber(ARGV[arg + 4])], tonumber(ARGV[arg + 5]), {}
+  for w = arg + 6, arg + 5 + words, 2 do c[ARGV[w]] = ARGV[w + 1] end
+  arg = arg + 6 + words
   apply(a, c)
 end
 

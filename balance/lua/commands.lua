@@ -3,64 +3,177 @@
 -- with b.write and events with b.emit, and returns nil or why it refuses. Whether
 -- it refuses depends on earlier commands alone, never on the balance (rule 6).
 
+for _, f in ipairs({ 'pm', 'soft', 'gone', 'open', 'adjusted', 'lows', 'last', 'months', 'entries', 'caps', 'day', 'day_n',
+  'day_sum', 'month', 'month_n', 'month_sum' }) do
+  FIELDS[#FIELDS + 1] = f                        -- that calls do not look at
+end
+TEXT.pm, TEXT.lows, TEXT.months, TEXT.caps = '', '', '', ''
+
 local SOFT_WAITS = { 3600000, 21600000 }         -- ms after the first and the second soft decline
 local ANSWER_WAIT = 900000                       -- ms until a request without answer is unresolved
 local LEDGER = 1000                              -- entries kept per account
+local VALID = 12                                 -- months that what is bought is valid
+local WARN = { 30, 7, 1 }                        -- days before its expiry (WarnDays)
 
 local function timer(kind, t, key) return kind .. '/' .. t.id .. '/' .. key end
 
 local function ledger(b, t, kind, amount, ref)
-  b.write('LPUSH', t.keys.ledger, table.concat({ kind, amount, b.at, ref }, ' '))
+  t.entries = t.entries + 1
+  b.write('LPUSH', t.keys.ledger, table.concat({ fmt(t.entries), kind, amount, b.at, ref }, ' '))
   b.write('LTRIM', t.keys.ledger, 0, LEDGER - 1)
 end
 
+-- Sets the timer of the next warning before a lot expires, the first one of those
+-- that are fewer than that many days before.
+local function warn(b, t, lot, expires, before)
+  for _, days in ipairs(WARN) do
+    if days < before and expires - days * DAY > b.now then
+      return b.write('ZADD', b.due, fmt(expires - days * DAY), timer('warn', t, days .. ':' .. lot))
+    end
+  end
+end
+
 -- Adds a lot; it makes every wish made before stale.
-local function credit(b, t, kind, amount, lot, expires, ref)
+local function credit(b, t, kind, amount, name, expires, ref)
   t.funded = t.funded + tonumber(amount)
   t.seen = t.seen + 1
-  local member = lot .. ':' .. amount .. ':' .. b.at
-  t.lots[member] = true
-  b.write('ZADD', t.keys.lots, expires, member)
-  b.write('ZADD', b.due, fmt(tonumber(expires) + b.grace), timer('expire', t, member))
+  local lot = name .. ':' .. amount .. ':' .. b.at
+  t.lots[lot] = expires
+  b.write('ZADD', t.keys.lots, fmt(expires), lot)
+  b.write('ZADD', b.due, fmt(expires + b.grace), timer('expire', t, lot))
+  warn(b, t, lot, expires, math.huge)
   ledger(b, t, kind, amount, ref)
 end
 
+-- The levels that are in force: amounts, and percentages of the last purchase.
+local function set_levels(t)
+  local list, out = {}, {}
+  for l in string.gmatch(t.lows, '[^,]+') do
+    local percent = string.match(l, '^(%d+)%%$')
+    if not percent then list[#list + 1] = tonumber(l)
+    elseif t.last > 0 then                       -- by parts: the whole product may not be exact
+      local rest = t.last % 100
+      list[#list + 1] = (t.last - rest) / 100 * percent + math.floor(rest * percent / 100)
+    end
+  end
+  table.sort(list, function(x, y) return x > y end)
+  for _, l in ipairs(list) do
+    if fmt(l) ~= out[#out] then out[#out + 1] = fmt(l) end
+  end
+  t.levels = table.concat(out, ',')
+end
+
+-- When what is bought now expires.
+local function validity(b, t) return months_after(b.now, t.months == '' and VALID or tonumber(t.months)) end
+
 -- Adds a lot that somebody has paid for: that ends a suspension.
-local function fund(b, t, kind, amount, lot, expires, ref)
-  credit(b, t, kind, amount, lot, expires, ref)
+local function fund(b, t, kind, amount, name, ref)
+  local expires = validity(b, t)
+  credit(b, t, kind, amount, name, expires, ref)
   if t.state == 'suspended' then t.state = 'idle' end
+  t.last = tonumber(amount)
+  set_levels(t)
+  return ' amount=' .. amount .. ' expires_at=' .. fmt(expires)
 end
 
 -- The name of the lot that the command makes.
 local function named(b, letter) return letter .. string.sub(redis.sha1hex(b.id), 1, 12) end
 
--- What is remembered of recharge n: its state (open, declined, paid) and amount.
+-- What the customer called the command: the API puts a verb before it.
+local function key(b)
+  return string.match(b.id, '^top%-up/(.+)$') or string.match(b.id, '^grant/(.+)$') or string.match(b.id, '^adjust/(.+)$') or b.id
+end
+
+-- What is remembered of recharge n: its state (open, declined, paid), its amount
+-- and when it was asked for.
 local function recharge(b, t, n)
   local r = b.recall(t, 'r/' .. n)
   if not r then return nil end
-  local state, amount = string.match(r, '^(%a+) (%d+)$')
-  return state, amount
+  return string.match(r, '^(%a+) (%d+) (%d+)$')
+end
+
+-- The windows of the caps that b.now is in. Time that goes back stays in them.
+local function windows(b, t)
+  local day = floor(b.now / DAY)
+  local y, m = date(b.now)
+  local month = y * 12 + m - 1
+  if day > t.day then t.day, t.day_n, t.day_sum = day, 0, 0 end
+  if month > t.month then t.month, t.month_n, t.month_sum = month, 0, 0 end
+end
+
+-- Count and sum of a day and of a month; nil or empty where there is no cap.
+local function caps_of(text) return string.match(text, '^(%d*),(%d*),(%d*),(%d*)$') end
+
+-- The part of amount that the caps leave, in whole recharges; or nil, the reason
+-- and when to ask again.
+local function capped(b, t, amount)
+  windows(b, t)
+  local one = tonumber(t.recharge)
+  local dn, ds, mn, ms = caps_of(t.caps)
+  local function left(sum, cap) return math.floor(math.min(amount, tonumber(cap) - sum) / one) * one end
+  for _, w in ipairs({ { 'month', mn, ms, t.month_n, t.month_sum }, { 'day', dn, ds, t.day_n, t.day_sum } }) do
+    local name, n, cap, count, sum = unpack(w)
+    local why = n and n ~= '' and count >= tonumber(n) and '_count'
+    if not why and cap and cap ~= '' then
+      if left(sum, cap) < one then why = '_amount' else amount = left(sum, cap) end
+    end
+    if why then return nil, name .. why, name == 'day' and (t.day + 1) * DAY or month_end(b.now) end
+  end
+  return amount
 end
 
 local EFFECTS = {}
+
+-- Whether c changes any of the settings of auto-recharge.
+local function changes_recharge(t, c)
+  for _, f in ipairs({ 'auto', 'trigger', 'recharge', 'pm', 'caps' }) do
+    if c[f] and c[f] ~= t[f] then return true end
+  end
+end
 
 EFFECTS['account.put'] = function(b, t, c)
   if c.cur and t.cur ~= '' and c.cur ~= t.cur then return 'currency_is_fixed' end
   local auto, trigger, amount, pm = c.auto or t.auto, c.trigger or t.trigger, c.recharge or t.recharge, c.pm or t.pm
   if auto == '1' and (trigger == '' or amount == '' or pm == '') then return 'auto_recharge_incomplete' end
-  if t.state == 'suspended' and (c.pm or c.auto) then t.state = 'idle' end
-  t.auto, t.trigger, t.recharge, t.pm = auto, trigger, amount, pm
-  if c.levels then t.levels = c.levels; t.low = math.min(t.low, #levels(t)) end
+  local caps = c.caps or t.caps
+  local _, day, _, month = caps_of(caps)
+  local least = math.min(tonumber(day) or math.huge, tonumber(month) or math.huge)
+  if amount ~= '' and least < tonumber(amount) then return 'cap_below_amount' end
+  -- a new payment method, or switching it on, is tried at once
+  if (t.state == 'suspended' or t.state == 'cooling') and (pm ~= t.pm or auto == '1' and t.auto ~= '1') then
+    t.state, t.soft = 'idle', 0
+  elseif t.state == 'capped' and changes_recharge(t, c) then
+    t.state = 'idle'
+  end
+  t.auto, t.trigger, t.recharge, t.pm, t.caps, t.months = auto, trigger, amount, pm, caps, c.months or t.months
+  if c.lows and c.lows ~= t.lows then
+    t.lows, t.low = c.lows, ''
+    set_levels(t)
+  end
+  for _, f in ipairs({ 'overdraft', 'blocked', 'risk' }) do
+    if c[f] then b.write('HSET', t.keys.account, f, c[f]) end
+  end
   t.cur, t.closed, t.seen = c.cur or t.cur, '0', t.seen + 1
 end
 
-EFFECTS['account.close'] = function(_, t) t.closed, t.seen = '1', t.seen + 1 end
+EFFECTS['account.close'] = function(b, t)
+  if t.closed == '1' then return 'already_closed' end
+  t.closed, t.seen = '1', t.seen + 1
+  b.emit(t, 'account.closed')
+end
 
 EFFECTS['funds.top_up'] = function(b, t, c)
   if t.funded + tonumber(c.amount) > BOUND then return 'out_of_bounds' end
-  local key = string.match(b.id, '^top%-up/(.+)$') or b.id   -- what the customer said
-  fund(b, t, 'top_up', c.amount, named(b, 't'), b.expires, key)
-  b.emit(t, 'funds.added', ' amount=' .. c.amount .. ' reference=' .. key)
+  local more = fund(b, t, 'top_up', c.amount, named(b, 't'), key(b))
+  b.emit(t, 'funds.added', more .. ' kind=top_up reference=' .. key(b))
+end
+
+EFFECTS['funds.grant'] = function(b, t, c)
+  if c.currency and c.currency ~= t.cur then return 'currency_mismatch' end
+  if tonumber(c.expires) <= b.now then return 'already_expired' end
+  if t.funded + tonumber(c.amount) > BOUND then return 'out_of_bounds' end
+  credit(b, t, 'promotion', c.amount, named(b, 'p'), tonumber(c.expires), key(b))
+  b.emit(t, 'funds.added', ' amount=' .. c.amount .. ' expires_at=' .. c.expires .. ' kind=promotion reference=' .. key(b))
 end
 
 -- Above zero it is a lot of its own: what was spent may have come from lots that
@@ -70,75 +183,101 @@ EFFECTS['funds.adjust'] = function(b, t, c)
   local amount = tonumber(c.amount)
   if amount > 0 then
     if t.funded + amount > BOUND then return 'out_of_bounds' end
-    credit(b, t, 'adjustment', c.amount, named(b, 'a'), b.expires, b.id)
-    return
+    credit(b, t, 'adjustment', c.amount, named(b, 'a'), validity(b, t), key(b))
+  else
+    if t.adjusted - amount > MOST then return 'out_of_bounds' end
+    t.spent, t.adjusted = t.spent - amount, t.adjusted - amount
+    if t.spent > BOUND or balance(t) < -BOUND then b.beyond = t.id end
+    ledger(b, t, 'adjustment', c.amount, key(b))
   end
-  if t.adjusted - amount > MOST then return 'out_of_bounds' end
-  t.spent, t.adjusted = t.spent - amount, t.adjusted - amount
-  if t.spent > BOUND or balance(t) < -BOUND then b.beyond = t.id end
-  ledger(b, t, 'adjustment', c.amount, b.id)
+  b.emit(t, 'funds.adjusted', ' amount=' .. c.amount .. ' reference=' .. key(b) .. ' reason=' .. c.reason .. ' operator=' .. c.operator)
 end
 
 EFFECTS['recharge.request'] = function(b, t, c)
   if tonumber(c.n) ~= t.n + 1 then return 'not_next' end
   if not recharges(t) then return 'not_idle' end
   if tonumber(c.seen) ~= t.seen then return 'stale' end
-  t.n, t.state, t.open = t.n + 1, 'pending', tonumber(c.amount)
-  b.remember(t, 'r/' .. c.n, 'open ' .. c.amount)
-  b.write('ZADD', b.due, fmt(tonumber(b.at) + ANSWER_WAIT), timer('unanswered', t, c.n))
-  b.line(table.concat({ 'p', t.id, c.n, c.amount, t.cur, t.pm, b.offset, b.at }, ' '))
+  local amount, why, again = capped(b, t, tonumber(c.amount))
+  if not amount then
+    t.state = 'capped'
+    b.write('ZADD', b.due, fmt(again), timer('retry', t, c.n))
+    b.emit(t, 'recharge.suppressed', ' amount=' .. c.amount .. ' reason=' .. why .. ' until=' .. fmt(again))
+    return 'over_cap'
+  end
+  t.n, t.state, t.open = t.n + 1, 'pending', amount
+  t.day_n, t.month_n, t.day_sum, t.month_sum = t.day_n + 1, t.month_n + 1, t.day_sum + amount, t.month_sum + amount
+  amount = fmt(amount)
+  b.remember(t, 'r/' .. c.n, 'open ' .. amount .. ' ' .. b.at)
+  b.write('ZADD', b.due, fmt(b.now + ANSWER_WAIT), timer('unanswered', t, c.n))
+  b.line(table.concat({ 'p', t.id, c.n, amount, t.cur, t.pm, b.offset, b.at }, ' '))
+  b.emit(t, 'recharge.requested', ' n=' .. c.n .. ' amount=' .. amount .. ' requests_today=' .. fmt(t.day_n))
 end
 
 local function mismatch(b, t, c, why)
   b.emit(t, 'recharge.mismatched', ' n=' .. c.n .. ' reason=' .. why .. ' amount=' .. (c.amount or '0') .. ' paid_currency=' .. (c.currency or '-'))
 end
 
-local function succeeded(b, t, c, was, asked)
+local function succeeded(b, t, c, was, asked, at)
   if c.currency ~= t.cur then mismatch(b, t, c, 'currency'); return 'currency_mismatch' end
   if c.amount ~= asked then mismatch(b, t, c, 'amount') end    -- it may have been paid twice
   if was == 'paid' then return 'already_credited' end
   if t.funded + tonumber(c.amount) > BOUND then return 'out_of_bounds' end
-  b.remember(t, 'r/' .. c.n, 'paid ' .. c.amount)
-  fund(b, t, 'recharge', c.amount, 'r' .. c.n, b.expires, t.id .. '/' .. c.n)
+  b.remember(t, 'r/' .. c.n, 'paid ' .. c.amount .. ' ' .. at)
+  local more = fund(b, t, 'recharge', c.amount, 'r' .. c.n, t.id .. '/' .. c.n)
   t.soft = 0
-  if tonumber(c.n) == t.n then t.state, t.open = 'idle', 0 end
+  if tonumber(c.n) == t.n and t.state ~= 'capped' then t.state, t.open = 'idle', 0 end
   b.write('ZREM', b.due, timer('unanswered', t, c.n), timer('retry', t, c.n))
-  b.emit(t, 'recharge.succeeded', ' n=' .. c.n .. ' amount=' .. c.amount)
+  b.emit(t, 'recharge.succeeded', ' n=' .. c.n .. more)
 end
 
-local function declined(b, t, c, was, asked)
+-- Gives the money of a declined request back to the caps' windows, if it was
+-- asked for in them; the request stays counted.
+local function uncount(b, t, asked, at)
+  windows(b, t)
+  local y, m = date(at)
+  if floor(at / DAY) == t.day then t.day_sum = math.max(0, t.day_sum - asked) end
+  if y * 12 + m - 1 == t.month then t.month_sum = math.max(0, t.month_sum - asked) end
+end
+
+local function declined(b, t, c, was, asked, at)
   local waiting = t.state == 'pending' or t.state == 'unresolved'
   if tonumber(c.n) ~= t.n or was ~= 'open' or not waiting then return 'already_answered' end
-  b.remember(t, 'r/' .. c.n, 'declined ' .. asked)
+  b.remember(t, 'r/' .. c.n, 'declined ' .. asked .. ' ' .. at)
   b.write('ZREM', b.due, timer('unanswered', t, c.n))
+  uncount(b, t, tonumber(asked), tonumber(at))
   t.soft, t.open = t.soft + 1, 0
   local wait = c.class == 'soft' and SOFT_WAITS[t.soft]
+  local what = ' n=' .. c.n .. ' code=' .. c.code .. ' class=' .. c.class
   if wait then
     t.state = 'cooling'
-    b.write('ZADD', b.due, fmt(tonumber(b.at) + wait), timer('retry', t, c.n))
-  else
-    t.state, t.soft = 'suspended', 0
+    b.write('ZADD', b.due, fmt(b.now + wait), timer('retry', t, c.n))
+    b.emit(t, 'recharge.failed', what .. ' next=cooling retry_at=' .. fmt(b.now + wait))
+    return
   end
-  b.emit(t, 'recharge.failed', ' n=' .. c.n .. ' code=' .. c.code .. ' class=' .. c.class .. ' next=' .. t.state)
+  t.state, t.soft = 'suspended', 0
+  b.emit(t, 'recharge.failed', what .. ' next=suspended')
+  b.emit(t, 'account.suspended', what .. ' reason=' .. (c.class == 'soft' and 'soft_limit' or c.class))
 end
 
 EFFECTS['recharge.result'] = function(b, t, c)
-  local was, asked = recharge(b, t, c.n)
+  local was, asked, at = recharge(b, t, c.n)
   if not was then mismatch(b, t, c, 'no_request'); return 'no_request' end
-  if c.status == 'succeeded' then return succeeded(b, t, c, was, asked) end
-  return declined(b, t, c, was, asked)
+  if c.status == 'succeeded' then return succeeded(b, t, c, was, asked, at) end
+  return declined(b, t, c, was, asked, at)
 end
 
 EFFECTS['recharge.unanswered'] = function(b, t, c)
   b.write('ZREM', b.due, timer('unanswered', t, c.n))
   if tonumber(c.n) ~= t.n or t.state ~= 'pending' then return 'not_pending' end
   t.state = 'unresolved'
-  b.emit(t, 'recharge.unresolved', ' n=' .. c.n)
+  b.emit(t, 'recharge.unresolved', ' n=' .. c.n .. ' amount=' .. fmt(t.open))
 end
 
+-- Of a request that was declined, or of the next one, which a cap held back.
 EFFECTS['recharge.retry'] = function(b, t, c)
   b.write('ZREM', b.due, timer('retry', t, c.n))
-  if tonumber(c.n) ~= t.n or t.state ~= 'cooling' then return 'not_cooling' end
+  local n = tonumber(c.n)
+  if not (t.state == 'cooling' and n == t.n or t.state == 'capped' and n == t.n + 1) then return 'not_waiting' end
   t.state = 'idle'
 end
 
@@ -152,14 +291,27 @@ EFFECTS['recharge.resume'] = function(_, t)
   t.state, t.soft, t.seen = 'idle', 0, t.seen + 1
 end
 
+-- Says what a lot holds some days before it expires; once for each of WARN.
+EFFECTS['lot.warn'] = function(b, t, c)
+  b.write('ZREM', b.due, timer('warn', t, c.days .. ':' .. c.lot))
+  local expires, said = b.holds(t, c.lot), 'w/' .. c.lot
+  if not expires then return 'no_lot' end
+  if tonumber(b.recall(t, said) or math.huge) <= tonumber(c.days) then return 'already_said' end
+  b.remember(t, said, c.days)
+  warn(b, t, c.lot, expires, tonumber(c.days))
+  if c.amount == '0' or b.now >= expires then return end
+  b.emit(t, 'credit.expiring', ' amount=' .. c.amount .. ' expires_at=' .. fmt(expires) .. ' days=' .. c.days)
+end
+
 EFFECTS['lot.expire'] = function(b, t, c)
   b.write('ZREM', b.due, timer('expire', t, c.lot))
   if not b.holds(t, c.lot) then return 'no_lot' end
-  local of = tonumber(string.match(c.lot, ':(%d+):'))
-  if tonumber(c.amount) > of then return 'more_than_the_lot' end
+  local of, at = string.match(c.lot, ':(%d+):(%d+)$')
+  if tonumber(c.amount) > tonumber(of) then return 'more_than_the_lot' end
   t.lots[c.lot] = false
-  t.forfeited, t.gone = t.forfeited + tonumber(c.amount), t.gone + of
+  t.forfeited, t.gone = t.forfeited + tonumber(c.amount), t.gone + tonumber(of)
   b.write('ZREM', t.keys.lots, c.lot)
+  b.forget(t, 'w/' .. c.lot)
   ledger(b, t, 'expiry', c.amount, c.lot)
-  if c.amount ~= '0' then b.emit(t, 'credit.expired', ' amount=' .. c.amount) end
+  if c.amount ~= '0' then b.emit(t, 'credit.expired', ' amount=' .. c.amount .. ' purchased_at=' .. at) end
 end

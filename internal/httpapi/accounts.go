@@ -21,7 +21,7 @@ type account struct {
 	Currency     string          `json:"currency" example:"USD"`
 	Balance      rating.Micros   `json:"balance" example:"12.345600" doc:"May be negative"`
 	Status       string          `json:"status" enum:"active,depleted,closed" doc:"depleted: the balance is below zero"`
-	LowBalance   []rating.Micros `json:"low_balance,omitempty" nullable:"false" doc:"Levels, highest first"`
+	LowBalance   []balance.Level `json:"low_balance,omitempty" nullable:"false" doc:"Levels: amounts, and percentages of the last purchase"`
 	Lots         []lot           `json:"lots" nullable:"false" doc:"Purchases, earliest expiry first"`
 	AutoRecharge *autoRecharge   `json:"auto_recharge,omitempty"`
 }
@@ -78,7 +78,7 @@ type putInput struct {
 // settings is the body of PUT: fields given are set, null removes, the others stay.
 type settings struct {
 	Currency     field[currencyCode]         `json:"currency,omitzero" doc:"Required when the account is created; fixed from then on"`
-	LowBalance   field[[]amount]             `json:"low_balance,omitzero" nullable:"true" maxItems:"5" doc:"Balances at which an alert is published; null removes all"`
+	LowBalance   field[[]level]              `json:"low_balance,omitzero" nullable:"true" maxItems:"5" doc:"Balances at which an alert is published; null removes all"`
 	AutoRecharge field[autoRechargeSettings] `json:"auto_recharge,omitzero" nullable:"true" doc:"Members given are set, the others stay; null removes all"`
 }
 
@@ -154,14 +154,16 @@ func (b *settings) settings(f *findings) *balance.Settings {
 		s.Currency = string(*c)
 	}
 	if b.LowBalance.given {
-		s.LowBalance = &balance.Nullable[[]rating.Micros]{Null: b.LowBalance.null}
+		s.LowBalance = &balance.Nullable[[]balance.Level]{Null: b.LowBalance.null}
 		if !b.LowBalance.null {
-			s.LowBalance.Value = make([]rating.Micros, 0, len(b.LowBalance.value))
+			s.LowBalance.Value = make([]balance.Level, 0, len(b.LowBalance.value))
 		}
-		for i, a := range b.LowBalance.value {
-			if m := f.micros("body.low_balance["+strconv.Itoa(i)+"]", &a); m != nil {
-				s.LowBalance.Value = append(s.LowBalance.Value, *m)
+		for i, text := range b.LowBalance.value {
+			l, err := balance.ParseLevel(string(text))
+			if err != nil {
+				f.add("body.low_balance["+strconv.Itoa(i)+"]", err.Error(), text)
 			}
+			s.LowBalance.Value = append(s.LowBalance.Value, l)
 		}
 	}
 	if b.AutoRecharge.given {

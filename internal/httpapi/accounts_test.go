@@ -88,21 +88,25 @@ func TestPutMakesTheCommandThatTheBodySays(t *testing.T) {
 	auto := func(a balance.AutoRecharge) *balance.Settings {
 		return &balance.Settings{AutoRecharge: &balance.Nullable[balance.AutoRecharge]{Value: a}}
 	}
-	levels := func(m ...rating.Micros) *balance.Nullable[[]rating.Micros] {
-		return &balance.Nullable[[]rating.Micros]{Value: m}
+	levels := func(m ...rating.Micros) *balance.Nullable[[]balance.Level] {
+		l := &balance.Nullable[[]balance.Level]{}
+		for _, a := range m {
+			l.Value = append(l.Value, balance.Level{Amount: a})
+		}
+		return l
 	}
 	for body, want := range map[string]*balance.Settings{
 		`{}`:                                                      {},
 		`{"currency":"USD"}`:                                      {Currency: "USD"},
 		`{"low_balance":["10.00","0.000001"]}`:                    {LowBalance: levels(10_000_000, 1)},
-		`{"low_balance":null}`:                                    {LowBalance: &balance.Nullable[[]rating.Micros]{Null: true}},
+		`{"low_balance":null}`:                                    {LowBalance: &balance.Nullable[[]balance.Level]{Null: true}},
 		`{"auto_recharge":null}`:                                  {AutoRecharge: &balance.Nullable[balance.AutoRecharge]{Null: true}},
 		`{"auto_recharge":{}}`:                                    auto(balance.AutoRecharge{}),
 		`{"auto_recharge":{"enabled":false}}`:                     auto(balance.AutoRecharge{Enabled: &no}),
 		`{"auto_recharge":{"trigger":"0"}}`:                       auto(balance.AutoRecharge{Trigger: micros(t, "0")}),
 		`{"auto_recharge":{"amount":"5","enabled":true}}`:         auto(balance.AutoRecharge{Amount: micros(t, "5"), Enabled: &yes}),
 		`{"auto_recharge":{"payment_method":"pm_2"}}`:             auto(balance.AutoRecharge{PaymentMethod: &pm}),
-		`{"low_balance":null,"auto_recharge":null}`:               {LowBalance: &balance.Nullable[[]rating.Micros]{Null: true}, AutoRecharge: &balance.Nullable[balance.AutoRecharge]{Null: true}},
+		`{"low_balance":null,"auto_recharge":null}`:               {LowBalance: &balance.Nullable[[]balance.Level]{Null: true}, AutoRecharge: &balance.Nullable[balance.AutoRecharge]{Null: true}},
 		"\n{ \"low_balance\" : [ \"1\" ] , \"currency\":\"USD\"}": {Currency: "USD", LowBalance: levels(1_000_000)},
 	} {
 		c := start(t, newWorld())

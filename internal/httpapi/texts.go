@@ -10,6 +10,7 @@ import (
 type (
 	accountID      string // as balance.ValidAccount has it
 	amount         string // a decimal text, never a JSON number: those are floats to many
+	level          string // an amount, or a percentage of the last purchase
 	currencyCode   string
 	idempotencyKey string // shorter than a word: a command's id has something before it
 	word           string // one word of visible ASCII
@@ -28,6 +29,11 @@ func (accountID) Schema(huma.Registry) *huma.Schema {
 // Schema says what rating.ParseMicros reads, without a sign.
 func (amount) Schema(huma.Registry) *huma.Schema {
 	return text(`^[0-9]+(\.[0-9]{1,6})?$`, `an amount such as "12.50": digits, and at most six after the dot`, "20.00", 32)
+}
+
+// Schema says what balance.ParseLevel reads, without a sign.
+func (level) Schema(huma.Registry) *huma.Schema {
+	return text(`^([0-9]+(\.[0-9]{1,6})?|[1-9][0-9]?%|100%)$`, `an amount such as "12.50", or a percentage of the last purchase such as "15%"`, "20.00", 32)
 }
 
 // Schema implements huma.SchemaProvider.
