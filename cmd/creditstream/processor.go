@@ -19,6 +19,7 @@ import (
 	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/consumer"
 	"github.com/creditstream/creditstream/consumer/cdr"
+	"github.com/creditstream/creditstream/internal/auth"
 	"github.com/creditstream/creditstream/internal/httpapi"
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/rating"
@@ -124,7 +125,7 @@ func (p *processor) run(ctx context.Context, ln net.Listener) error {
 	defer stopServing()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(streamGrace, stopServing) })()
 	api := httpapi.New(httpapi.Options{
-		Accounts: (*backend)(p), Commands: (*backend)(p), Rater: p.decks, Ready: p.ready, Now: p.now,
+		Accounts: (*backend)(p), Commands: (*backend)(p), Rater: p.decks, Ready: p.ready, Now: p.now, Gate: auth.Open{},
 		Registerer: p.registry, Gatherer: p.registry, Log: p.log, Version: version,
 	})
 	ctx, stopStream := context.WithCancel(ctx)

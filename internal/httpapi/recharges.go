@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/auth"
 )
 
 type resultInput struct {
@@ -24,7 +25,7 @@ type rechargeResult struct {
 }
 
 func (s *server) rechargeRoutes() {
-	huma.Register(s.huma, s.bodyOperation(huma.Operation{
+	route(s, auth.Fund|auth.Signed, s.bodyOperation(huma.Operation{
 		OperationID: "recharge-result", Method: http.MethodPost, Path: "/v1/recharges/{account}/{n}/result",
 		Summary:       "Report what became of a recharge",
 		Description:   "For payment services. A recharge is credited once: the same result may be sent again, and late.",

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/auth"
 	"github.com/creditstream/creditstream/internal/httpapi"
 	"github.com/creditstream/creditstream/rating"
 )
@@ -279,6 +280,7 @@ func start(t *testing.T, w *world, options ...func(*httpapi.Options)) *client {
 	opt := httpapi.Options{
 		Accounts: w, Commands: w, Rater: sampleDeck(t), Now: func() time.Time { return quotedAt }, Ready: w.ready, Registerer: reg, Gatherer: reg,
 		Log:       slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Gate:      auth.Open{},
 		ApplyWait: 10 * time.Second, // a test that waits that long has failed
 	}
 	for _, o := range options {
