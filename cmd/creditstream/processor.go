@@ -51,6 +51,9 @@ type processorConfig struct {
 	FetchBytes     int
 	MaxRecordBytes int // largest record of cdrs; dead letters may be 64 KiB larger
 
+	AuthorizeSeconds int    // the longest call that is allowed
+	AuthorizeAway    string // what becomes of calls while Redis is away: authorizeAllow or authorizeDeny
+
 	DeckDir         string // "": the decks that were loaded at the start are all
 	AcceptPastDecks bool
 }
@@ -126,6 +129,11 @@ func (p *processor) run(ctx context.Context, ln net.Listener) error {
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(streamGrace, stopServing) })()
 	api := httpapi.New(httpapi.Options{
 		Accounts: (*backend)(p), Commands: (*backend)(p), Rater: p.decks, Ready: p.ready, Now: p.now, Gate: auth.Open{},
+		Authorize: httpapi.Authorize{
+			Standings: (*backend)(p), MaxCharge: p.cfg.MaxCharge, AllowWhenAway: p.cfg.AuthorizeAway == authorizeAllow,
+			// the CDR of a longer call would be parked
+			MaxSeconds: min(int64(p.cfg.AuthorizeSeconds), int64(p.cfg.MaxDuration/time.Second)),
+		},
 		Registerer: p.registry, Gatherer: p.registry, Log: p.log, Version: version,
 	})
 	ctx, stopStream := context.WithCancel(ctx)
