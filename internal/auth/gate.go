@@ -3,7 +3,6 @@ package auth
 import (
 	"crypto/sha256"
 	"crypto/tls"
-	"log/slog"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -13,8 +12,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Options says what a gate reads. Tokens, Rate, Now, Log and Registerer are
-// required.
+// Options says what a gate reads. Tokens, Rate and Now are required.
 type Options struct {
 	Tokens  string // file of tokens
 	Secrets string // file of secrets for signatures; "": nothing may be signed
@@ -23,9 +21,7 @@ type Options struct {
 	Cert, Key string // files of the certificate for TLS; "": no TLS
 	ClientCA  string // file of the authorities that sign clients' certificates; "": clients need none
 
-	Now        func() time.Time
-	Log        *slog.Logger
-	Registerer prometheus.Registerer
+	Now func() time.Time
 }
 
 // A Gate tells who a caller is. Its methods may be called by many goroutines.
@@ -50,6 +46,9 @@ type meterKey struct {
 	how  How
 	name string
 }
+
+// Collectors returns the gate's metrics.
+func (g *Gate) Collectors() []prometheus.Collector { return []prometheus.Collector{g.uses, g.loads} }
 
 // Token says whose token the values of the header Authorization hold. The error is
 // a *RefusedError.

@@ -10,7 +10,7 @@ import (
 // No scope at all is not "everybody": that is Anyone.
 type Scope uint8
 
-// The scopes. Tokens have the first four; Admin brings the other three with it.
+// The scopes. Tokens have the first four.
 const (
 	Read      Scope = 1 << iota // accounts, ledgers, quotes, metrics
 	Authorize                   // may this call be made, and what does it cost
@@ -20,15 +20,13 @@ const (
 	Anyone                      // needs no credentials
 )
 
-const everything = Read | Authorize | Fund | Admin
-
 //nolint:gochecknoglobals // immutable
 var scopeNames = []struct {
 	scope Scope
 	name  string
 }{{Read, "read"}, {Authorize, "authorize"}, {Fund, "fund"}, {Admin, "admin"}}
 
-// Names lists the scopes of s that tokens can have, Admin last.
+// Names lists the scopes of s that tokens can have.
 func (s Scope) Names() (names []string) {
 	for _, n := range scopeNames {
 		if s&n.scope != 0 {
@@ -53,9 +51,6 @@ func ParseScopes(text string) (Scope, error) {
 			return 0, fmt.Errorf("%q is no scope: expected some of read, authorize, fund, admin, separated by commas without spaces", word)
 		}
 		s |= scopeNames[i].scope
-	}
-	if s&Admin != 0 {
-		s = everything
 	}
 	return s, nil
 }

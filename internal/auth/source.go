@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 	"golang.org/x/time/rate"
 )
 
@@ -37,13 +36,12 @@ const (
 
 // Load reads the files and returns everything that is wrong with them.
 func Load(opt Options) (*Gate, error) {
-	f := promauto.With(opt.Registerer)
 	g := &Gate{
 		opt: opt, meters: map[meterKey]*rate.Limiter{},
-		uses: f.NewCounterVec(prometheus.CounterOpts{
+		uses: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "creditstream_auth_requests_total", Help: "Requests by the name of the token or secret they came with; limited ones are not counted.",
 		}, []string{"how", "name"}),
-		loads: f.NewCounterVec(prometheus.CounterOpts{
+		loads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "creditstream_auth_reloads_total", Help: "Times that changed files of tokens, secrets or certificates were read again, by outcome.",
 		}, []string{"files", "outcome"}),
 	}
@@ -77,7 +75,7 @@ func Load(opt Options) (*Gate, error) {
 }
 
 // Run reads files again that have changed, until ctx ends.
-func (g *Gate) Run(ctx context.Context) {
+func (g *Gate) Run(ctx context.Context, log *slog.Logger) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -85,22 +83,22 @@ func (g *Gate) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			g.look(ctx)
+			g.look(ctx, log)
 		}
 	}
 }
 
 // look looks once at every source.
-func (g *Gate) look(ctx context.Context) {
+func (g *Gate) look(ctx context.Context, log *slog.Logger) {
 	for _, s := range g.sources {
 		changed, err := s.look()
 		switch {
 		case err != nil:
 			g.loads.WithLabelValues(s.kind, loadInvalid).Inc()
-			g.opt.Log.ErrorContext(ctx, "changed files are not taken: what they held before stays in force", slog.String("files", s.kind), slog.Any("error", err))
+			log.ErrorContext(ctx, "changed files are not taken: what they held before stays in force", slog.String("files", s.kind), slog.Any("error", err))
 		case changed:
 			g.loads.WithLabelValues(s.kind, loadOK).Inc()
-			g.opt.Log.InfoContext(ctx, "changed files are in force", slog.String("files", s.kind))
+			log.InfoContext(ctx, "changed files are in force", slog.String("files", s.kind))
 		}
 	}
 }

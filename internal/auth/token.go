@@ -84,15 +84,7 @@ func NewToken(name string, scopes Scope) (secret, line string, err error) {
 	}
 	secret = tokenPrefix + random()
 	hash := sha256.Sum256([]byte(secret))
-	return secret, fmt.Sprintf("%s %s %s%x", name, scopes.text(), hashPrefix, hash), nil
-}
-
-// text writes scopes as ParseScopes reads them.
-func (s Scope) text() string {
-	if s&Admin != 0 {
-		s = Admin
-	}
-	return strings.Join(s.Names(), ",")
+	return secret, fmt.Sprintf("%s %s %s%x", name, strings.Join(scopes.Names(), ","), hashPrefix, hash), nil
 }
 
 func random() string {
