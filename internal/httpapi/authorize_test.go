@@ -379,3 +379,24 @@ func TestTheExamplesOfAuthorizeAreTrue(t *testing.T) {
 		t.Errorf("%d and %d examples", len(asked), len(answered))
 	}
 }
+
+// The worked example of docs/authorize.md: ten calls at once are each told what
+// there is for one, and overdraw the balance nine times.
+func TestNothingIsReserved(t *testing.T) {
+	t.Parallel()
+	p := newPurse(t)
+	p.open("acme", "USD", "1.20", balance.Settings{})
+	c := switchboard(t, p)
+	for range 10 {
+		c.do(ask, london("acme")).told("6000")
+	}
+	for i := range 10 { // the calls end
+		p.do(&balance.Command{
+			Type: balance.Adjust, Account: "acme", ID: fmt.Sprint("call", i), Amount: micros(t, "-1.20"), Currency: "USD", Reason: "test", Operator: "test",
+		})
+		c.do(ask, london("acme")).told("denied balance_depleted")
+	}
+	if s, err := p.Standing(t.Context(), "acme"); err != nil || s.Balance.String() != "-10.800000" {
+		t.Errorf("got %v, %v", s, err)
+	}
+}
