@@ -28,7 +28,7 @@ func (g *Gate) takeCertificates(contents [][]byte) error {
 	if now := g.opt.Now(); now.After(cert.Leaf.NotAfter) {
 		return fmt.Errorf("%s: the certificate has expired at %s: renew it", g.opt.Cert, cert.Leaf.NotAfter.UTC().Format("2006-01-02 15:04:05Z"))
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, Time: g.opt.Now}
 	if g.opt.ClientCA != "" {
 		config.SessionTicketsDisabled = true // a session must not outlive the authority that it was allowed by
 		config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()

@@ -21,7 +21,7 @@ type rechargeResult struct {
 	Status   string              `json:"status" enum:"succeeded,declined"`
 	Amount   field[amount]       `json:"amount,omitzero" doc:"succeeded: what was paid; it is credited as it is"`
 	Currency field[currencyCode] `json:"currency,omitzero" doc:"succeeded: must be the account's"`
-	Code     field[word]         `json:"code,omitzero" doc:"declined: the payment service's code, such as expired_card"`
+	Code     field[word]         `json:"code,omitzero" example:"expired_card" doc:"declined: the payment service's code, such as expired_card"`
 }
 
 func (s *server) rechargeRoutes() {
