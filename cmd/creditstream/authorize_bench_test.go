@@ -116,27 +116,8 @@ func newExchange(b *testing.B) *exchange {
 	}
 	b.Cleanup(client.Close)
 	w.writer = kafka.NewWriter(client, kafka.WriterOptions{})
-	w.eventually("the processor is ready", func() error { _, err := w.send(http.MethodGet, "/readyz", ""); return err })
+	await(b, 30*time.Second, "readiness of the processor", func() error { _, err := w.send(http.MethodGet, "/readyz", ""); return err })
 	return w
-}
-
-func (w *exchange) eventually(what string, done func() error) {
-	w.Helper()
-	deadline := time.NewTimer(30 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := done()
-		if err == nil {
-			return
-		}
-		select {
-		case <-deadline.C:
-			w.Fatalf("%s: not within 30 s: %v", what, err)
-		case <-tick.C:
-		}
-	}
 }
 
 // send returns the body of an answer that has to be 200.
