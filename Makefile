@@ -10,7 +10,7 @@ ARGS      ?=
 PKG       ?= ./...
 TESTFLAGS ?=
 BENCH     ?= .
-BENCHPKG  ?= ./rating/... ./consumer/cdr/... ./balance/... ./internal/kafka/...
+BENCHPKG  ?= ./rating/... ./consumer/cdr/... ./balance/... ./internal/kafka/... ./cmd/creditstream
 
 TEST_NEEDS := redis-server kcat curl
 

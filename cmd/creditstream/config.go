@@ -63,9 +63,22 @@ func (c *runConfig) settings() *settings {
 	s.add("http", "127.0.0.1:8080", listenAddress(&c.HTTP), "address of the API, health and metrics; with --tls-cert or --plain-http also one that others can reach")
 	c.access.settings(s)
 	c.logConfig.settings(s, "info")
+	c.authorizeSettings(s)
 	c.topicSettings(s)
 	c.streamSettings(s)
 	return s
+}
+
+// What becomes of calls that a switch asks about while Redis is away.
+const (
+	authorizeDeny  = "deny"
+	authorizeAllow = "allow"
+)
+
+func (c *processorConfig) authorizeSettings(s *settings) {
+	s.add("authorize-max-seconds", "14400", whole(&c.AuthorizeSeconds, 1, int(day/time.Second)), "the longest call that POST /v1/authorize allows, and never longer than --max-duration; emergency and internal ones excepted")
+	s.add("authorize-when-away", authorizeDeny, oneOf(&c.AuthorizeAway, authorizeDeny, authorizeAllow),
+		"its answer while Redis is away; emergency and internal calls are always allowed, high-risk destinations denied")
 }
 
 func (c *runConfig) topicSettings(s *settings) {

@@ -148,14 +148,16 @@ func TestProblems(t *testing.T) {
 		file string
 		want string
 	}{
-		"nothing is given":  {want: "brokers is required (Kafka brokers to start from): give the flag --brokers, the environment variable CREDITSTREAM_BROKERS or a key in the file"},
-		"no file":           {args: []string{"--config=/nowhere.yaml"}, want: "file /nowhere.yaml: cannot be read: no such file or directory"},
-		"no YAML":           {file: "a: [", want: "c.yaml: cannot be read: yaml: line 1: did not find expected node content"},
-		"no mapping":        {file: "- a", want: "c.yaml:1: expected lines of the form name: value"},
-		"list of lists":     {file: "redis: [[a]]", want: "c.yaml:1: key redis: expected a value or a list of values"},
-		"no value":          {file: "redis:", want: "c.yaml:1: key redis: expected a value or a list of values"},
-		"host is missing":   {args: []string{"--redis=:6379"}, want: `flag --redis: ":6379" names ":6379": expected HOST:PORT with a port from 1 to 65535`},
-		"amount as a float": {args: []string{"--max-charge=0.0000001"}, want: `flag --max-charge: "0.0000001" is not an amount: expected 0.000001 to 9000000000.000000, with a dot and at most 6 digits after it`},
+		"nothing is given":   {want: "brokers is required (Kafka brokers to start from): give the flag --brokers, the environment variable CREDITSTREAM_BROKERS or a key in the file"},
+		"no file":            {args: []string{"--config=/nowhere.yaml"}, want: "file /nowhere.yaml: cannot be read: no such file or directory"},
+		"no YAML":            {file: "a: [", want: "c.yaml: cannot be read: yaml: line 1: did not find expected node content"},
+		"no mapping":         {file: "- a", want: "c.yaml:1: expected lines of the form name: value"},
+		"list of lists":      {file: "redis: [[a]]", want: "c.yaml:1: key redis: expected a value or a list of values"},
+		"no value":           {file: "redis:", want: "c.yaml:1: key redis: expected a value or a list of values"},
+		"host is missing":    {args: []string{"--redis=:6379"}, want: `flag --redis: ":6379" names ":6379": expected HOST:PORT with a port from 1 to 65535`},
+		"a call of two days": {args: []string{"--authorize-max-seconds=172800"}, want: `flag --authorize-max-seconds: "172800" is out of range: expected 1 to 86400`},
+		"neither":            {args: []string{"--authorize-when-away=maybe"}, want: `flag --authorize-when-away: "maybe"`},
+		"amount as a float":  {args: []string{"--max-charge=0.0000001"}, want: `flag --max-charge: "0.0000001" is not an amount: expected 0.000001 to 9000000000.000000, with a dot and at most 6 digits after it`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

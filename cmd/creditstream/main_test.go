@@ -70,8 +70,8 @@ func testMain(m *testing.M) int {
 
 // await polls done until it returns nil; the test fails with its last error when
 // that takes longer than limit.
-func await(t *testing.T, limit time.Duration, what string, done func() error) {
-	t.Helper()
+func await(tb testing.TB, limit time.Duration, what string, done func() error) {
+	tb.Helper()
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -83,7 +83,7 @@ func await(t *testing.T, limit time.Duration, what string, done func() error) {
 		}
 		select {
 		case <-deadline.C:
-			t.Fatalf("%s: not within %s: %v", what, limit, err)
+			tb.Fatalf("%s: not within %s: %v", what, limit, err)
 		case <-tick.C:
 		}
 	}

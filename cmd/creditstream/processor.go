@@ -54,6 +54,9 @@ type processorConfig struct {
 	MaxRecordBytes int // largest record of cdrs; dead letters may be 64 KiB larger
 	EventMode      alerts.Mode
 
+	AuthorizeSeconds int    // the longest call that is allowed
+	AuthorizeAway    string // what becomes of calls while Redis is away: authorizeAllow or authorizeDeny
+
 	DeckDir            string // "": the decks that were loaded at the start are all
 	AcceptPastDecks    bool
 	AcceptPastMappings bool
@@ -157,6 +160,11 @@ func (p *processor) run(ctx context.Context, ln net.Listener) error {
 func (p *processor) api() http.Handler {
 	opt := httpapi.Options{
 		Accounts: (*backend)(p), Commands: (*backend)(p), Rater: p.decks, Ready: p.ready, Now: p.now, Gate: auth.Open{},
+		Authorize: httpapi.Authorize{
+			Standings: (*backend)(p), MaxCharge: p.cfg.MaxCharge, AllowWhenAway: p.cfg.AuthorizeAway == authorizeAllow,
+			// the CDR of a longer call would be parked
+			MaxSeconds: min(int64(p.cfg.AuthorizeSeconds), int64(p.cfg.MaxDuration/time.Second)),
+		},
 		Registerer: p.registry, Gatherer: p.registry, Log: p.log, Audit: cmp.Or(p.audit, p.log), Version: version,
 	}
 	if p.gate != nil {

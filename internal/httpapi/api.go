@@ -32,13 +32,14 @@ type commandLog interface {
 	Append(ctx context.Context, c *balance.Command) (partition int, offset int64, err error)
 }
 
-// Options says what the API works on. Accounts, Commands, Rater, Now and Gate are
-// required.
+// Options says what the API works on. Accounts, Commands, Rater, Authorize.Standings,
+// Now and Gate are required.
 type Options struct {
-	Accounts accounts
-	Commands commandLog
-	Rater    rater
-	Now      func() time.Time
+	Accounts  accounts
+	Commands  commandLog
+	Rater     rater
+	Authorize Authorize
+	Now       func() time.Time
 	// Ready returns nil when this process does its work, else what it waits for.
 	// It is called by many goroutines. Default: always ready.
 	Ready func() error
@@ -63,6 +64,9 @@ type server struct {
 	opt   Options
 	guard *guard
 	huma  huma.API
+
+	highRisk       highRisk
+	authorizations *prometheus.CounterVec
 }
 
 // New returns the handler of all routes. It starts no goroutine. Serve it with
@@ -74,6 +78,7 @@ func New(opt Options) http.Handler {
 	opt.BodyTimeout = cmp.Or(opt.BodyTimeout, wait)
 	opt.Log = cmp.Or(opt.Log, slog.New(slog.DiscardHandler))
 	opt.Audit = cmp.Or(opt.Audit, slog.New(slog.DiscardHandler))
+	opt.Authorize.setDefaults()
 	if opt.Ready == nil {
 		opt.Ready = func() error { return nil }
 	}
@@ -82,10 +87,12 @@ func New(opt Options) http.Handler {
 		mux: mux, gate: opt.Gate, scopes: map[string]auth.Scope{}, bodyTimeout: opt.BodyTimeout, audit: newAudit(opt.Audit, opt.Registerer),
 	}
 	s := &server{opt: opt, guard: g, huma: humago.New(g, config(cmp.Or(opt.Version, "dev")))}
+	s.highRisk, s.authorizations = newHighRisk(), countAuthorizations(opt.Registerer)
 	s.accountRoutes()
 	s.topUpRoutes()
 	s.rechargeRoutes()
 	s.quoteRoute()
+	s.authorizeRoute()
 	s.healthRoutes()
 	addExamples(s.huma.OpenAPI())
 	s.documentRoutes()

@@ -106,6 +106,7 @@ func TestEveryRouteHasItsScopes(t *testing.T) {
 		"GET /metrics":                            {"read"},
 		"GET /v1/quote":                           {"read", "authorize"},
 		"GET /v1/accounts/{id}":                   {"read"},
+		"POST /v1/authorize":                      {"authorize"},
 		"PUT /v1/accounts/{id}":                   {"admin"},
 		"POST /v1/accounts/{id}/top-ups":          {"fund"},
 		"POST /v1/recharges/{account}/{n}/result": {"fund", "signature"},

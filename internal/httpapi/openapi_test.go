@@ -63,7 +63,7 @@ func TestTheOpenAPIDocumentHasAllRoutes(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"GET /livez", "GET /metrics", "GET /readyz", "GET /v1/accounts/{id}", "GET /v1/quote",
-		"POST /v1/accounts/{id}/top-ups", "POST /v1/recharges/{account}/{n}/result", "PUT /v1/accounts/{id}",
+		"POST /v1/accounts/{id}/top-ups", "POST /v1/authorize", "POST /v1/recharges/{account}/{n}/result", "PUT /v1/accounts/{id}",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)

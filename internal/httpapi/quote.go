@@ -15,6 +15,7 @@ import (
 // rater prices calls; its errors are *rating.Fault.
 type rater interface {
 	Explain(c *rating.CDR) (rating.Charge, *rating.Explanation, error)
+	Reach(c *rating.CDR, money rating.Micros, limit int64) (rating.Reach, error)
 }
 
 type quoteInput struct {

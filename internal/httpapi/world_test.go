@@ -119,6 +119,14 @@ func (w *world) Account(_ context.Context, id string) (*balance.Account, error) 
 	return &c, nil
 }
 
+func (w *world) Standing(ctx context.Context, id string) (*balance.Standing, error) {
+	a, err := w.Account(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &balance.Standing{Currency: a.Currency, Balance: a.Balance(), Closed: a.Closed}, nil
+}
+
 func (w *world) ready() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -281,6 +289,7 @@ func start(t *testing.T, w *world, options ...func(*httpapi.Options)) *client {
 		Accounts: w, Commands: w, Rater: sampleDeck(t), Now: func() time.Time { return quotedAt }, Ready: w.ready, Registerer: reg, Gatherer: reg,
 		Log:       slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Gate:      auth.Open{},
+		Authorize: httpapi.Authorize{Standings: w},
 		ApplyWait: 10 * time.Second, // a test that waits that long has failed
 	}
 	for _, o := range options {
