@@ -122,6 +122,27 @@ func BenchmarkPrice(b *testing.B) {
 	}
 }
 
+// BenchmarkReach finds how long a call may last: with money for the longest, and
+// with so little that it has to be searched for.
+func BenchmarkReach(b *testing.B) {
+	for _, kind := range []struct{ name, more string }{{"flat", flatBig}, {"split", splitBig}} {
+		deck := bigDeck(carrier, kind.more)
+		d := load(b, deck.files)
+		for _, money := range []struct {
+			name   string
+			micros rating.Micros
+		}{{"rich", rating.MaxTotal}, {"poor", 500_000}} {
+			b.Run(kind.name+"/"+money.name, func(b *testing.B) {
+				for i := 0; b.Loop(); i++ {
+					if _, err := d.Reach(&deck.calls[i%len(deck.calls)], money.micros, 4*60*60); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkLookup compares finding a rate with what a map for each length of
 // prefix takes, the least that anybody would write.
 func BenchmarkLookup(b *testing.B) {

@@ -52,6 +52,17 @@ func (k Kind) Valid() bool {
 // refused, whatever the account or the deck says: emergency and internal calls.
 func (k Kind) AlwaysFree() bool { return k == Emergency || k == Internal }
 
+// Outbound reports whether the callee of such a call is one that somebody chose to
+// dial, not a number of the account's own: what may be blocked as a destination.
+func (k Kind) Outbound() bool {
+	switch k {
+	case ConferenceOut, ConferenceCallMe, UserOut, ForwardOut, TransferOut, VoiceAppOut:
+		return true
+	case TollFreeIn, TollIn, UserIn, VoiceAppIn, Emergency, Internal:
+	}
+	return false
+}
+
 // A CDR is one finished call as a switch told it, in canonical form.
 type CDR struct {
 	ID      string // unique within Source

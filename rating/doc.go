@@ -15,6 +15,8 @@
 //     nothing, whatever the deck says.
 //   - The longest prefix that is valid at the answer time wins, then the newest
 //     valid_from.
+//   - What money reaches for (Decks.Reach) is the longest call that it pays for by
+//     the same prices, to the second.
 //   - Price does not allocate, unless it reports a Fault.
 //
 // It never reads a clock, logs, waits, or changes what Load returned, and it

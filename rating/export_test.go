@@ -2,13 +2,6 @@ package rating
 
 import "time"
 
-// Normalise is normalise with a buffer of its own.
-func Normalise(s string) (string, bool) {
-	var buf [maxDigits]byte
-	digits, ok := normalise(s, &buf)
-	return string(digits), ok
-}
-
 // Lookup returns the function that finds the prefix of the rate for digits in the
 // first table of a kind, "" if there is none.
 func Lookup(d *Decks, kind Kind, at time.Time) func(digits []byte) string {

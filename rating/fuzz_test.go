@@ -78,11 +78,11 @@ func FuzzNumber(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		got, ok := rating.Normalise(s)
+		got, ok := rating.Digits(s)
 		if ok != (got != "") || strings.Trim(got, "0123456789") != "" {
 			t.Fatalf("%q: got %q, %v", s, got, ok)
 		}
-		if again, _ := rating.Normalise(got); ok && !strings.HasPrefix(got, "00") && again != got {
+		if again, _ := rating.Digits(got); ok && !strings.HasPrefix(got, "00") && again != got {
 			t.Fatalf("%q: %q became %q", s, got, again)
 		}
 	})

@@ -6,6 +6,15 @@ import "strings"
 // rest is room for what switches append to it.
 const maxDigits = 32
 
+// Digits reads a dialled number as Price does: its international digits, without
+// "+" or "00"; of one with a masked tail those that are visible. It reports false
+// if s cannot be read.
+func Digits(s string) (string, bool) {
+	var buf [maxDigits]byte
+	digits, ok := normalise(s, &buf)
+	return string(digits), ok
+}
+
 // normalise reads a dialled number into its international digits, without "+"
 // or "00", and returns the part of buf that it filled. Digits without either
 // are international already. It reports false if s cannot be read: no digits, a

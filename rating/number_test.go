@@ -29,7 +29,7 @@ func TestNormalise(t *testing.T) {
 		"0800123":                                    "0800123",
 		strings.Repeat("1", 32):                      strings.Repeat("1", 32),
 	} {
-		if got, ok := rating.Normalise(s); !ok || got != want {
+		if got, ok := rating.Digits(s); !ok || got != want {
 			t.Errorf("%q: got %q, %v, want %q", s, got, ok, want)
 		}
 	}
@@ -41,7 +41,7 @@ func TestNormaliseRefuses(t *testing.T) {
 		"sip:anonymous@example.com", "sip:@example.com", "sip:192.0.2.1", "sip:+1", "mailto:1@example.com", "tel:", "tel:;x=1",
 		"+44\u00a020", "\u0661\u0662", "1/2", "#31#", "12@example.com", "+44 (0)20 7946", "1\t2", strings.Repeat("1", 33),
 	} {
-		if got, ok := rating.Normalise(s); ok {
+		if got, ok := rating.Digits(s); ok {
 			t.Errorf("%q was read as %q", s, got)
 		}
 	}
@@ -51,11 +51,11 @@ func TestNormaliseWritesDigitsAlone(t *testing.T) {
 	text := rapid.OneOf(rapid.String(), rapid.StringOf(rapid.RuneFrom([]rune("0123+*() -.;:@sip"))))
 	rapid.Check(t, func(t *rapid.T) {
 		s := text.Draw(t, "s")
-		got, ok := rating.Normalise(s)
+		got, ok := rating.Digits(s)
 		if ok != (got != "") || strings.Trim(got, "0123456789") != "" {
 			t.Fatalf("%q: got %q, %v", s, got, ok)
 		}
-		if again, _ := rating.Normalise(got); ok && !strings.HasPrefix(got, "00") && again != got {
+		if again, _ := rating.Digits(got); ok && !strings.HasPrefix(got, "00") && again != got {
 			t.Fatalf("%q: %q became %q", s, got, again)
 		}
 	})

@@ -50,13 +50,8 @@ func (d *Decks) price(c *CDR, e *Explanation) (Charge, error) {
 	if e != nil {
 		e.Seconds = int64(wholeSeconds(c.DurationMillis)) //nolint:gosec // a thousandth of an int64
 	}
-	dk := d.at(c.AnsweredAt)
-	if dk == nil {
-		return Charge{}, &Fault{NoRate, "no deck is valid at the answer time: load one with an earlier valid_from"}
-	}
-	e.pricedBy(dk)
 	var buf [maxDigits]byte
-	m, err := dk.match(c, &buf)
+	dk, m, err := d.match(c, &buf, e)
 	switch {
 	case err != nil:
 		return Charge{}, err
@@ -69,6 +64,17 @@ func (d *Decks) price(c *CDR, e *Explanation) (Charge, error) {
 	}
 	e.matched(dk, m)
 	return dk.charge(c, m, e)
+}
+
+// match returns the deck that prices c, and what its rules and rates say.
+func (d *Decks) match(c *CDR, buf *[maxDigits]byte, e *Explanation) (*deck, match, error) {
+	dk := d.at(c.AnsweredAt)
+	if dk == nil {
+		return nil, match{}, &Fault{NoRate, "no deck is valid at the answer time: load one with an earlier valid_from"}
+	}
+	e.pricedBy(dk)
+	m, err := dk.match(c, buf)
+	return dk, m, err
 }
 
 // A match is the rule that a call falls under, and its rate.
@@ -116,14 +122,20 @@ func (d *deck) inScope(c *CDR, s scope, r *row) (bool, error) {
 	if s == anywhere || r == nil {
 		return s == anywhere, nil
 	}
-	home := d.home
-	if c.Home != "" {
-		var ok bool
-		if home, ok = parseCountry(c.Home); !ok {
-			return false, &Fault{BadField, "the home country is not two letters"}
-		}
+	home, ok := d.homeOf(c)
+	if !ok {
+		return false, &Fault{BadField, "the home country is not two letters"}
 	}
 	return (d.group(home) == d.group(r.country)) == (s == domestic), nil
+}
+
+// homeOf returns the home country of a call: its own, else the deck's. It reports
+// false if its own is not two letters.
+func (d *deck) homeOf(c *CDR) (country, bool) {
+	if c.Home == "" {
+		return d.home, true
+	}
+	return parseCountry(c.Home)
 }
 
 func readCallee(callee string, buf *[maxDigits]byte) ([]byte, error) {

@@ -24,6 +24,15 @@ func (b *backend) Account(ctx context.Context, id string) (*balance.Account, err
 	return b.store.Account(ctx, id)
 }
 
+// Standing is asked while somebody waits for a call: it says at once that the
+// store is not open yet.
+func (b *backend) Standing(ctx context.Context, account string) (*balance.Standing, error) {
+	if err := b.started(); err != nil {
+		return nil, err
+	}
+	return b.store.Standing(ctx, account)
+}
+
 func (b *backend) CommandResult(ctx context.Context, account, id string) (balance.CommandResult, bool, error) {
 	if err := b.started(); err != nil {
 		return balance.CommandResult{}, false, err

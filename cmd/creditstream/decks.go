@@ -119,6 +119,11 @@ func (k *deckKeeper) Explain(c *rating.CDR) (rating.Charge, *rating.Explanation,
 	return k.current.Load().Explain(c)
 }
 
+// Reach says how long a call may last for some money.
+func (k *deckKeeper) Reach(c *rating.CDR, money rating.Micros, limit int64) (rating.Reach, error) {
+	return k.current.Load().Reach(c, money, limit)
+}
+
 // Versions lists the decks in force.
 func (k *deckKeeper) Versions() []rating.DeckVersion { return k.current.Load().Versions() }
 

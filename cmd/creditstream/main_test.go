@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/creditstream/creditstream/internal/auth"
 )
 
 // What tests of the whole command share: the binary, processes, waiting.
@@ -31,6 +33,9 @@ const builtVersion = "v0.0.0-test"
 
 // binary is the built command.
 var binary string
+
+// testToken may do everything, where tokenFile is the file of tokens.
+var testToken, tokenFile string
 
 func TestMain(m *testing.M) {
 	os.Exit(testMain(m))
@@ -50,13 +55,23 @@ func testMain(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build the command: %v\n%s", err, out)
 		return 1
 	}
+	secret, line, err := auth.NewToken("test", auth.Admin)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	testToken, tokenFile = secret, filepath.Join(dir, "tokens")
+	if err := os.WriteFile(tokenFile, []byte(line+"\n"), 0o600); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	return m.Run()
 }
 
 // await polls done until it returns nil; the test fails with its last error when
 // that takes longer than limit.
-func await(t *testing.T, limit time.Duration, what string, done func() error) {
-	t.Helper()
+func await(tb testing.TB, limit time.Duration, what string, done func() error) {
+	tb.Helper()
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -68,7 +83,7 @@ func await(t *testing.T, limit time.Duration, what string, done func() error) {
 		}
 		select {
 		case <-deadline.C:
-			t.Fatalf("%s: not within %s: %v", what, limit, err)
+			tb.Fatalf("%s: not within %s: %v", what, limit, err)
 		case <-tick.C:
 		}
 	}
@@ -219,6 +234,7 @@ func request(t *testing.T, method, url string, header http.Header, body string) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	req.Header.Set("Authorization", "Bearer "+testToken)
 	maps.Copy(req.Header, header)
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"strconv"
 	"sync"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/consumer"
 	"github.com/creditstream/creditstream/consumer/cdr"
+	"github.com/creditstream/creditstream/internal/auth"
 	"github.com/creditstream/creditstream/internal/httpapi"
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/rating"
@@ -51,6 +54,9 @@ type processorConfig struct {
 	MaxRecordBytes int // largest record of cdrs; dead letters may be 64 KiB larger
 	EventMode      alerts.Mode
 
+	AuthorizeSeconds int    // the longest call that is allowed
+	AuthorizeAway    string // what becomes of calls while Redis is away: authorizeAllow or authorizeDeny
+
 	DeckDir            string // "": the decks that were loaded at the start are all
 	AcceptPastDecks    bool
 	AcceptPastMappings bool
@@ -73,6 +79,8 @@ type processor struct {
 	registry *prometheus.Registry
 	decks    *deckKeeper
 	mappings *mappingKeeper
+	gate     *auth.Gate   // nil: everybody may do everything
+	audit    *slog.Logger // nil: log
 
 	client   *kafka.Client
 	rdb      redis.UniversalClient
@@ -128,10 +136,12 @@ func (p *processor) run(ctx context.Context, ln net.Listener) error {
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(streamGrace, stopServing) })()
-	api := httpapi.New(httpapi.Options{
-		Accounts: (*backend)(p), Commands: (*backend)(p), Rater: p.decks, Ready: p.ready, Now: p.now,
-		Registerer: p.registry, Gatherer: p.registry, Log: p.log, Version: version,
-	})
+	api := p.api()
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	if p.gate != nil {
+		watching.Go(func() { p.gate.Run(serving, p.log) })
+	}
 	ctx, stopStream := context.WithCancel(ctx)
 	defer stopStream()
 	served, streamed := make(chan error, 1), make(chan error, 1)
@@ -145,6 +155,23 @@ func (p *processor) run(ctx context.Context, ln net.Listener) error {
 		stopStream()
 		return errors.Join(err, <-streamed)
 	}
+}
+
+func (p *processor) api() http.Handler {
+	opt := httpapi.Options{
+		Accounts: (*backend)(p), Commands: (*backend)(p), Rater: p.decks, Ready: p.ready, Now: p.now, Gate: auth.Open{},
+		Authorize: httpapi.Authorize{
+			Standings: (*backend)(p), MaxCharge: p.cfg.MaxCharge, AllowWhenAway: p.cfg.AuthorizeAway == authorizeAllow,
+			// the CDR of a longer call would be parked
+			MaxSeconds: min(int64(p.cfg.AuthorizeSeconds), int64(p.cfg.MaxDuration/time.Second)),
+		},
+		Registerer: p.registry, Gatherer: p.registry, Log: p.log, Audit: cmp.Or(p.audit, p.log), Version: version,
+	}
+	if p.gate != nil {
+		opt.Gate = p.gate
+		p.registry.MustRegister(p.gate.Collectors()...)
+	}
+	return httpapi.New(opt)
 }
 
 // streamGrace is how long the API outlives a stream that is told to stop.

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/auth"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -90,11 +91,11 @@ type autoRechargeSettings struct {
 }
 
 func (s *server) accountRoutes() {
-	huma.Register(s.huma, huma.Operation{
+	route(s, auth.Read, huma.Operation{
 		OperationID: "get-account", Method: http.MethodGet, Path: "/v1/accounts/{id}", Summary: "Read an account",
 		Errors: []int{http.StatusNotFound, http.StatusServiceUnavailable},
 	}, s.getAccount)
-	huma.Register(s.huma, s.bodyOperation(huma.Operation{
+	route(s, auth.Admin, s.bodyOperation(huma.Operation{
 		OperationID: "put-account", Method: http.MethodPut, Path: "/v1/accounts/{id}", Summary: "Create or change an account",
 		Description: "Fields given are set, null removes, the others stay as they are. A closed account is opened again.",
 	}), s.putAccount)

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/auth"
 )
 
 // accounts is what is read of balance.Store.
@@ -31,16 +32,20 @@ type commandLog interface {
 	Append(ctx context.Context, c *balance.Command) (partition int, offset int64, err error)
 }
 
-// Options says what the API works on. Accounts, Commands, Rater
-// and Now are required.
+// Options says what the API works on. Accounts, Commands, Rater, Authorize.Standings,
+// Now and Gate are required.
 type Options struct {
-	Accounts accounts
-	Commands commandLog
-	Rater    rater
-	Now      func() time.Time
+	Accounts  accounts
+	Commands  commandLog
+	Rater     rater
+	Authorize Authorize
+	Now       func() time.Time
 	// Ready returns nil when this process does its work, else what it waits for.
 	// It is called by many goroutines. Default: always ready.
 	Ready func() error
+
+	Gate  gate         // who may do what; required: auth.Open lets everybody do everything
+	Audit *slog.Logger // a line for each change, and for callers that are not let in; nil: none
 
 	Registerer prometheus.Registerer // of the API's own metrics; nil: they are kept nowhere
 	Gatherer   prometheus.Gatherer   // what /metrics shows; nil: there is no such route
@@ -56,9 +61,12 @@ type Options struct {
 const maxBodyBytes = 64 << 10
 
 type server struct {
-	opt  Options
-	mux  *http.ServeMux
-	huma huma.API
+	opt   Options
+	guard *guard
+	huma  huma.API
+
+	highRisk       highRisk
+	authorizations *prometheus.CounterVec
 }
 
 // New returns the handler of all routes. It starts no goroutine. Serve it with
@@ -69,43 +77,60 @@ func New(opt Options) http.Handler {
 	opt.ApplyWait = cmp.Or(opt.ApplyWait, wait)
 	opt.BodyTimeout = cmp.Or(opt.BodyTimeout, wait)
 	opt.Log = cmp.Or(opt.Log, slog.New(slog.DiscardHandler))
+	opt.Audit = cmp.Or(opt.Audit, slog.New(slog.DiscardHandler))
+	opt.Authorize.setDefaults()
 	if opt.Ready == nil {
 		opt.Ready = func() error { return nil }
 	}
 	mux := http.NewServeMux()
-	s := &server{opt: opt, mux: mux, huma: humago.New(mux, config(cmp.Or(opt.Version, "dev")))}
+	g := &guard{
+		mux: mux, gate: opt.Gate, scopes: map[string]auth.Scope{}, bodyTimeout: opt.BodyTimeout, audit: newAudit(opt.Audit, opt.Registerer),
+	}
+	s := &server{opt: opt, guard: g, huma: humago.New(g, config(cmp.Or(opt.Version, "dev")))}
+	s.highRisk, s.authorizations = newHighRisk(), countAuthorizations(opt.Registerer)
 	s.accountRoutes()
 	s.topUpRoutes()
 	s.rechargeRoutes()
 	s.quoteRoute()
+	s.authorizeRoute()
 	s.healthRoutes()
-	s.documentRoute()
+	addExamples(s.huma.OpenAPI())
+	s.documentRoutes()
 	return newFront(mux, opt.Registerer, opt.Log)
 }
 
 // config is huma's, without what it adds unasked: a docs page that loads scripts
-// from elsewhere, $schema in bodies, routes for single schemas, and its own
+// from elsewhere (ours is in page.go), $schema in bodies, routes for single schemas, and its own
 // openapi route, which builds the document in a data race.
 func config(version string) huma.Config {
 	c := huma.DefaultConfig("creditstream", version)
 	c.Info.Description = "Prepaid balances for calls. A change is answered when it is applied. Errors are problems of RFC 9457."
+	c.Components.SecuritySchemes = securitySchemes()
 	c.CreateHooks, c.DocsPath, c.SchemasPath, c.OpenAPIPath = nil, "", "", ""
 	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshal}
 	c.Formats = map[string]huma.Format{"application/json": format, "json": format} // the second for application/problem+json
 	return c
 }
 
-// documentRoute serves the OpenAPI document, made at the first request for it.
-func (s *server) documentRoute() {
-	document := sync.OnceValues(func() ([]byte, error) { return json.Marshal(s.huma.OpenAPI()) })
-	s.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, r *http.Request) {
-		b, err := document()
+// documentRoutes serve the OpenAPI document, for programs and for people. Both are
+// made at the first request for one, when all routes are in it.
+func (s *server) documentRoutes() {
+	s.document("GET /openapi.json", "application/json", func(doc *huma.OpenAPI) ([]byte, error) { return json.Marshal(doc) })
+	s.document("GET /docs", "text/html; charset=utf-8", writePage)
+}
+
+func (s *server) document(pattern, contentType string, write func(*huma.OpenAPI) ([]byte, error)) {
+	policy := pagePolicy()
+	made := sync.OnceValues(func() ([]byte, error) { return write(s.huma.OpenAPI()) })
+	s.plain(auth.Anyone, pattern, func(w http.ResponseWriter, r *http.Request) {
+		b, err := made()
 		if err != nil {
 			s.opt.Log.ErrorContext(r.Context(), "cannot write the OpenAPI document", "error", err)
 			writeProblem(w, problem(http.StatusInternalServerError, reasonInternal, "There is no OpenAPI document."))
 			return
 		}
-		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Type", contentType)
+		w.Header().Set("Content-Security-Policy", policy)
 		_, _ = w.Write(b)
 	})
 }

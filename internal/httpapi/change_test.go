@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/auth"
 	"github.com/creditstream/creditstream/internal/httpapi"
 )
 
@@ -114,7 +115,7 @@ func TestAClientThatGoesAwayUndoesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
 	w.gate = make(chan struct{})
-	h := httpapi.New(httpapi.Options{Accounts: w, Commands: w})
+	h := httpapi.New(httpapi.Options{Accounts: w, Commands: w, Gate: auth.Open{}})
 	gone, done := make(chan struct{}), make(chan struct{})
 	srv := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		defer close(done)
@@ -166,6 +167,7 @@ func TestManyRepeatsAtOnceCountOnce(t *testing.T) {
 			c.do(topUp, `{"amount":"1.5"}`, fmt.Sprintf("Idempotency-Key: k%d", i%keys)).is(200)
 			c.do("GET /v1/accounts/acme", "").is(200)
 			c.do("GET /openapi.json", "").is(200)
+			c.do("GET /docs", "").is(200)
 		})
 	}
 	all.Wait()

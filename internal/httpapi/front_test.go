@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creditstream/creditstream/internal/auth"
 	"github.com/creditstream/creditstream/internal/httpapi"
 )
 
@@ -34,7 +35,7 @@ func TestRoutesThatAreNot(t *testing.T) {
 	c := start(t, newWorld())
 	for _, request := range []string{
 		"GET /", "GET /v1", "POST /v1/accounts", "GET /v1/accounts/", "GET /v1/accounts/acme/", "PUT /v1//accounts/acme",
-		"GET /v1/accounts/x/../y", "GET /docs", "GET /openapi", "GET /openapi.yaml", "GET /schemas/Account.json", "PUT /v1/accounts/acme/top-ups/1",
+		"GET /v1/accounts/x/../y", "GET /docs/", "GET /openapi", "GET /openapi.yaml", "GET /schemas/Account.json", "PUT /v1/accounts/acme/top-ups/1",
 	} {
 		c.do(request, "").is(404).because("no_such_route")
 	}
@@ -179,7 +180,7 @@ func TestServeStopsWithChangesInHand(t *testing.T) {
 	w.held = true
 	waiting := make(chan struct{}, 1000)
 	w.onApplied = func() { waiting <- struct{}{} }
-	h := httpapi.New(httpapi.Options{Accounts: w, Commands: w, ApplyWait: time.Minute})
+	h := httpapi.New(httpapi.Options{Accounts: w, Commands: w, Gate: auth.Open{}, ApplyWait: time.Minute})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -8,12 +8,14 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/creditstream/creditstream/internal/auth"
 	"github.com/creditstream/creditstream/rating"
 )
 
 // rater prices calls; its errors are *rating.Fault.
 type rater interface {
 	Explain(c *rating.CDR) (rating.Charge, *rating.Explanation, error)
+	Reach(c *rating.CDR, money rating.Micros, limit int64) (rating.Reach, error)
 }
 
 type quoteInput struct {
@@ -37,7 +39,7 @@ type quote struct {
 type quoteOutput struct{ Body *quote }
 
 func (s *server) quoteRoute() {
-	huma.Register(s.huma, huma.Operation{
+	route(s, auth.Read|auth.Authorize, huma.Operation{
 		OperationID: "get-quote", Method: http.MethodGet, Path: "/v1/quote", Summary: "What a call would cost, and why",
 		Description: "Prices a call by the decks in force, exactly as a CDR would be, and shows the arithmetic. Nothing is charged or reserved.",
 		Errors:      []int{http.StatusUnprocessableEntity},

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/auth"
 )
 
 type resultInput struct {
@@ -20,11 +21,11 @@ type rechargeResult struct {
 	Status   string              `json:"status" enum:"succeeded,declined"`
 	Amount   field[amount]       `json:"amount,omitzero" doc:"succeeded: what was paid; it is credited as it is"`
 	Currency field[currencyCode] `json:"currency,omitzero" doc:"succeeded: must be the account's"`
-	Code     field[word]         `json:"code,omitzero" doc:"declined: the payment service's code, such as expired_card"`
+	Code     field[word]         `json:"code,omitzero" example:"expired_card" doc:"declined: the payment service's code, such as expired_card"`
 }
 
 func (s *server) rechargeRoutes() {
-	huma.Register(s.huma, s.bodyOperation(huma.Operation{
+	route(s, auth.Fund|auth.Signed, s.bodyOperation(huma.Operation{
 		OperationID: "recharge-result", Method: http.MethodPost, Path: "/v1/recharges/{account}/{n}/result",
 		Summary:       "Report what became of a recharge",
 		Description:   "For payment services. A recharge is credited once: the same result may be sent again, and late.",

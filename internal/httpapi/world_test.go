@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/auth"
 	"github.com/creditstream/creditstream/internal/httpapi"
 	"github.com/creditstream/creditstream/rating"
 )
@@ -116,6 +117,14 @@ func (w *world) Account(_ context.Context, id string) (*balance.Account, error) 
 	}
 	c.Lots = slices.Clone(a.Lots)
 	return &c, nil
+}
+
+func (w *world) Standing(ctx context.Context, id string) (*balance.Standing, error) {
+	a, err := w.Account(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &balance.Standing{Currency: a.Currency, Balance: a.Balance(), Closed: a.Closed}, nil
 }
 
 func (w *world) ready() error {
@@ -279,6 +288,8 @@ func start(t *testing.T, w *world, options ...func(*httpapi.Options)) *client {
 	opt := httpapi.Options{
 		Accounts: w, Commands: w, Rater: sampleDeck(t), Now: func() time.Time { return quotedAt }, Ready: w.ready, Registerer: reg, Gatherer: reg,
 		Log:       slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Gate:      auth.Open{},
+		Authorize: httpapi.Authorize{Standings: w},
 		ApplyWait: 10 * time.Second, // a test that waits that long has failed
 	}
 	for _, o := range options {

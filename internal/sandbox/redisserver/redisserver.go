@@ -129,6 +129,11 @@ func (s *Server) await(ctx context.Context) error {
 // Addr is where the server listens.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
+// ClientOptions are what a client needs to reach the server.
+func (s *Server) ClientOptions() *redis.UniversalOptions {
+	return &redis.UniversalOptions{Addrs: []string{s.Addr()}}
+}
+
 // Dir is the server's data directory.
 func (s *Server) Dir() string { return s.opt.Dir }
 
