@@ -15,38 +15,53 @@ import (
 // maxDue is how many timers of a shard one look returns.
 const maxDue = 1000
 
-// Due returns the timer commands of a shard that are due now, oldest first. To
-// append one twice is harmless; it stays due until it is applied. ends must hold
-// every cdrs partition and the shard's commands partition, read before the call:
-// a lot whose late calls may still be on their way is left for later. ends must be
-// read after now. A timer that cannot be read is an error beside the others.
+// Due returns the timer commands of a shard that are due now, oldest first, at most
+// maxDue of them. To append one twice is harmless; it stays due until it is applied.
+// ends must hold every cdrs partition and the shard's commands partition, read
+// before the call: a lot whose late calls may still be on their way is left for
+// later, and holds up no other timer. ends must be read after now. A timer that
+// cannot be read is an error beside the others.
 func (s *Store) Due(ctx context.Context, shard int, now time.Time, ends Ends) ([]*Command, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opt.CallTimeout)
 	defer cancel()
-	items, err := s.rdb.ZRangeByScoreWithScores(ctx, dueKey(shard), &redis.ZRangeBy{
-		Min: "-inf", Max: strconv.FormatInt(now.UnixMilli(), 10), Count: maxDue,
-	}).Result()
-	if err != nil {
-		return nil, fmt.Errorf("read timers of shard %d: %w", shard, err)
-	}
 	var out []*Command
 	var errs []error
-	for _, z := range items {
-		member, _ := z.Member.(string)
-		c, err := s.timer(ctx, shard, member, int64(z.Score), ends)
+	look := dueLook{store: s, shard: shard, ends: ends}
+	for at := int64(0); len(out) < maxDue; at += maxDue {
+		items, err := s.rdb.ZRangeByScoreWithScores(ctx, dueKey(shard), &redis.ZRangeBy{
+			Min: "-inf", Max: strconv.FormatInt(now.UnixMilli(), 10), Offset: at, Count: maxDue,
+		}).Result()
 		if err != nil {
-			errs = append(errs, err)
-		} else if c != nil {
-			out = append(out, c)
+			return nil, fmt.Errorf("read timers of shard %d: %w", shard, err)
+		}
+		for _, z := range items {
+			member, _ := z.Member.(string)
+			c, err := look.timer(ctx, member, int64(z.Score))
+			if err != nil {
+				errs = append(errs, err)
+			} else if c != nil && len(out) < maxDue {
+				out = append(out, c)
+			}
+		}
+		if len(items) < maxDue {
+			break
 		}
 	}
 	return out, oneOf(errs)
 }
 
-func (s *Store) timer(ctx context.Context, shard int, member string, at int64, ends Ends) (*Command, error) {
+// A dueLook is one look at the timers of a shard.
+type dueLook struct {
+	store *Store
+	shard int
+	ends  Ends
+	lags  bool // a lot waits for calls on their way: those that expire later do, too
+}
+
+func (l *dueLook) timer(ctx context.Context, member string, at int64) (*Command, error) {
 	f := strings.SplitN(member, "/", 3)
 	if len(f) != 3 {
-		return nil, faultf("timer %q of shard %d: want kind/account/key", member, shard)
+		return nil, faultf("timer %q of shard %d: want kind/account/key", member, l.shard)
 	}
 	c := &Command{Account: f[1]}
 	switch f[0] {
@@ -55,52 +70,56 @@ func (s *Store) timer(ctx context.Context, shard int, member string, at int64, e
 	case "retry":
 		c.Type = Retry
 	case "warn":
-		return s.warningOf(ctx, shard, f[1], f[2])
+		return l.store.warningOf(ctx, l.shard, f[1], f[2])
 	case "expire":
-		return s.expiryOf(ctx, shard, f[1], f[2], at, ends)
+		return l.expiryOf(ctx, f[1], f[2], at)
 	default:
-		return nil, faultf("timer %q of shard %d: unknown kind: was it set by a newer version?", member, shard)
+		return nil, faultf("timer %q of shard %d: unknown kind: was it set by a newer version?", member, l.shard)
 	}
 	n, err := strconv.ParseInt(f[2], 10, 64)
 	if err != nil {
-		return nil, faultf("timer %q of shard %d: %w", member, shard, err)
+		return nil, faultf("timer %q of shard %d: %w", member, l.shard, err)
 	}
 	c.N = n
 	return c, nil
 }
 
-func (s *Store) expiryOf(ctx context.Context, shard int, account, lot string, at int64, ends Ends) (*Command, error) {
+func (l *dueLook) expiryOf(ctx context.Context, account, lot string, at int64) (*Command, error) {
+	if l.lags {
+		return nil, nil //nolint:nilnil // not now: it stays due
+	}
 	args := []any{lot, at}
-	for src, end := range ends {
+	for src, end := range l.ends {
 		byTime := 0
-		if src.Topic == s.opt.CDRTopic {
+		if src.Topic == l.store.opt.CDRTopic {
 			byTime = 1
 		}
 		args = append(args, src.String(), end, byTime)
 	}
-	replies, errs := s.run(ctx, []call{{
-		expiry, []string{marksKey(shard), accountKey(shard, account), lotsKey(shard, account)}, args,
+	replies, errs := l.store.run(ctx, []call{{
+		expiry, []string{marksKey(l.shard), accountKey(l.shard, account), lotsKey(l.shard, account)}, args,
 	}})
 	if errs[0] != nil {
 		return nil, errs[0]
 	}
 	words, err := texts(replies[0])
 	if err != nil || len(words) == 0 {
-		return nil, faultf("expiry of shard %d: reply %v: %w", shard, replies[0], err)
+		return nil, faultf("expiry of shard %d: reply %v: %w", l.shard, replies[0], err)
 	}
 	amount := rating.Micros(0)
 	switch words[0] {
 	case "LAG", "WAIT":
+		l.lags = words[0] == "LAG"
 		return nil, nil //nolint:nilnil // not now: it stays due
 	case "GONE": // the command clears the timer
 	case "OK":
 		n, err := strconv.ParseInt(words[1], 10, 64)
 		if err != nil {
-			return nil, faultf("expiry of shard %d: %w", shard, err)
+			return nil, faultf("expiry of shard %d: %w", l.shard, err)
 		}
 		amount = rating.Micros(n)
 	default:
-		return nil, faultf("expiry of shard %d: status %q", shard, words[0])
+		return nil, faultf("expiry of shard %d: status %q", l.shard, words[0])
 	}
 	return &Command{Type: ExpireLot, Account: account, Lot: lot, Amount: &amount}, nil
 }

@@ -371,3 +371,28 @@ func TestLateAnswersAreComparedWithWhatWasAskedThen(t *testing.T) {
 	w.command(declined(1, "expired_card"))
 	wantEvents(t, w.command(paid(1, 50)), "account.resumed", "recharge.succeeded") // it was paid after all, as asked
 }
+
+// A broker whose clock is behind that of the timer must not have a request
+// suppressed, and told of, again and again.
+func TestACapIsNotAskedBeforeItsWindowEnds(t *testing.T) {
+	w := newWorld(t)
+	put := auto(put("acme"), 20, 50)
+	one := int64(1)
+	put.Put.AutoRecharge.Value.Caps = &balance.Nullable[balance.Caps]{Value: balance.Caps{PerDay: &balance.Cap{Count: &one}}}
+	w.command(topUpAfter(w, put))
+	w.command(request(wantWish(t, w.calls(95), 1, 50)))
+	w.command(paid(1, 50))
+	wantEvents(t, w.command(request(wantWish(t, w.calls(50), 2, 50))), "recharge.suppressed")
+	midnight := w.now.Truncate(24 * time.Hour).Add(24 * time.Hour)
+	w.now = midnight
+	retry := w.due()[0]
+	w.now = midnight.Add(-time.Second)
+	if e := w.command(retry); len(e.Wishes) != 0 {
+		t.Fatalf("asks before the window ends: %+v", e.Wishes)
+	}
+	w.now = midnight
+	if due := w.due(); len(due) != 1 {
+		t.Fatalf("due %+v, want the retry that came too early", due)
+	}
+	wantWish(t, w.command(retry), 2, 50)
+}

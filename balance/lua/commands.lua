@@ -4,7 +4,7 @@
 -- it refuses depends on earlier commands alone, never on the balance (rule 6).
 
 for _, f in ipairs({ 'pm', 'soft', 'gone', 'open', 'adjusted', 'lows', 'last', 'months', 'entries', 'caps', 'day', 'day_n',
-  'day_sum', 'month', 'month_n', 'month_sum' }) do
+  'day_sum', 'month', 'month_n', 'month_sum', 'again' }) do
   FIELDS[#FIELDS + 1] = f                        -- that calls do not look at
 end
 TEXT.pm, TEXT.lows, TEXT.months, TEXT.caps = '', '', '', ''
@@ -217,7 +217,7 @@ EFFECTS['recharge.request'] = function(b, t, c)
   if tonumber(c.seen) ~= t.seen then return 'stale' end
   local amount, why, again = capped(b, t, tonumber(c.amount))
   if not amount then
-    t.state = 'capped'
+    t.state, t.again = 'capped', again
     b.write('ZADD', b.due, fmt(again), timer('retry', t, c.n))
     b.emit(t, 'recharge.suppressed', ' amount=' .. c.amount .. ' reason=' .. why .. ' until=' .. fmt(again))
     return 'over_cap'
@@ -296,8 +296,10 @@ end
 
 -- Of a request that was declined, or of the next one, which a cap held back.
 EFFECTS['recharge.retry'] = function(b, t, c)
-  b.write('ZREM', b.due, timer('retry', t, c.n))
   local n = tonumber(c.n)
+  -- the broker's clock may be behind that of the timer: it stays due
+  if t.state == 'capped' and n == t.n + 1 and b.now < t.again then return 'too_early' end
+  b.write('ZREM', b.due, timer('retry', t, c.n))
   if not (t.state == 'cooling' and n == t.n or t.state == 'capped' and n == t.n + 1) then return 'not_waiting' end
   t.state = 'idle'
 end

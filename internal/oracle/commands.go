@@ -64,7 +64,7 @@ func (p *Account) effect(c *balance.Command, at int64) (refused string) {
 	case balance.Result:
 		return p.result(c, at)
 	case balance.Unanswered, balance.Retry, balance.Abandon, balance.Resume:
-		return p.turn(c)
+		return p.turn(c, at)
 	case balance.WarnLot:
 		return p.warn(c, at)
 	case balance.ExpireLot:

@@ -174,7 +174,10 @@ func (p *Account) declined(c *balance.Command, a *Ask, at int64) string {
 }
 
 // turn moves the state machine without money.
-func (p *Account) turn(c *balance.Command) string {
+func (p *Account) turn(c *balance.Command, at int64) string {
+	if until, waits := p.timers["retry "+digits(c.N)]; c.Type == balance.Retry && p.State == "capped" && c.N == p.N+1 && waits && at < until {
+		return "too_early"
+	}
 	delete(p.timers, map[balance.CommandType]string{balance.Unanswered: "unanswered ", balance.Retry: "retry "}[c.Type]+digits(c.N))
 	switch {
 	case c.Type == balance.Unanswered && p.State == "pending" && c.N == p.N:
