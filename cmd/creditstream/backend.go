@@ -24,6 +24,20 @@ func (b *backend) Account(ctx context.Context, id string) (*balance.Account, err
 	return b.store.Account(ctx, id)
 }
 
+func (b *backend) Accounts(ctx context.Context, after string, limit int) ([]balance.AccountSummary, error) {
+	if err := b.started(); err != nil {
+		return nil, err
+	}
+	return b.store.Accounts(ctx, after, limit)
+}
+
+func (b *backend) Ledger(ctx context.Context, account string, before int64, limit int) ([]balance.LedgerEntry, error) {
+	if err := b.started(); err != nil {
+		return nil, err
+	}
+	return b.store.Ledger(ctx, account, before, limit)
+}
+
 func (b *backend) CommandResult(ctx context.Context, account, id string) (balance.CommandResult, bool, error) {
 	if err := b.started(); err != nil {
 		return balance.CommandResult{}, false, err

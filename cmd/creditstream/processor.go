@@ -44,6 +44,7 @@ type processorConfig struct {
 	ExpiryGrace time.Duration
 	MaxDuration time.Duration
 	MaxCharge   rating.Micros
+	MaxPurchase rating.Micros
 	Formats     cdr.Options
 
 	SessionTimeout time.Duration
@@ -124,8 +125,9 @@ func (p *processor) run(ctx context.Context, ln net.Listener) error {
 	defer stopServing()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(streamGrace, stopServing) })()
 	api := httpapi.New(httpapi.Options{
-		Accounts: (*backend)(p), Commands: (*backend)(p), Rater: p.decks, Ready: p.ready, Now: p.now,
-		Registerer: p.registry, Gatherer: p.registry, Log: p.log, Version: version,
+		Accounts: (*backend)(p), Lists: (*backend)(p), Commands: (*backend)(p), Rater: p.decks, Ready: p.ready, Now: p.now,
+		MaxPurchase: p.cfg.MaxPurchase,
+		Registerer:  p.registry, Gatherer: p.registry, Log: p.log, Version: version,
 	})
 	ctx, stopStream := context.WithCancel(ctx)
 	defer stopStream()

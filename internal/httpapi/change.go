@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
 
 	"github.com/creditstream/creditstream/balance"
 )
@@ -28,17 +30,22 @@ type accepted struct {
 
 func (s *server) changeResponses() map[string]*huma.Response {
 	schemas := s.huma.OpenAPI().Components.Schemas
-	body := func(t reflect.Type) map[string]*huma.MediaType {
-		return map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(t, true, "")}}
+	body := func(t reflect.Type, example any) map[string]*huma.MediaType {
+		return map[string]*huma.MediaType{jsonType: {Schema: schemas.Schema(t, true, ""), Example: example}}
 	}
 	return map[string]*huma.Response{
-		"200": {Description: "Applied: the account as it is now", Content: body(reflect.TypeFor[account]())},
+		"200": {Description: "Applied: the account as it is now", Content: body(reflect.TypeFor[account](), exampleAccount())},
 		"202": {
 			Description: "Accepted, but not applied in time: it will be. The same request says what became of it, given the same Idempotency-Key",
 			Headers:     map[string]*huma.Param{"Location": {Description: "The account", Schema: &huma.Schema{Type: huma.TypeString}}},
-			Content:     body(reflect.TypeFor[accepted]()),
+			Content:     body(reflect.TypeFor[accepted](), accepted{Status: "accepted"}),
 		},
 	}
+}
+
+// idOf makes the id of a command that needs no key: without one it is new each time.
+func idOf(verb string, key idempotencyKey) string {
+	return verb + "/" + cmp.Or(string(key), uuid.NewString())
 }
 
 // change appends a command with an id, waits until it is applied and answers with
@@ -46,6 +53,9 @@ func (s *server) changeResponses() map[string]*huma.Response {
 func (s *server) change(ctx context.Context, c *balance.Command) (*changeOutput, error) {
 	if err := c.Validate(); err != nil {
 		return nil, problem(http.StatusUnprocessableEntity, reasonInvalid, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	if err := s.checkPurchase(ctx, c); err != nil {
+		return nil, err
 	}
 	digest, err := c.Digest()
 	if err != nil {

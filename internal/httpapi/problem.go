@@ -12,17 +12,21 @@ import (
 // problem's type. Problems with the form of a request (400, 408, 413, 415, 422)
 // that huma finds have no type of their own.
 const (
-	reasonInternal      = "internal_error"
-	reasonNoRoute       = "no_such_route"
-	reasonMethod        = "method_not_allowed"
-	reasonCrossOrigin   = "cross_origin"
-	reasonUnknown       = "unknown_account"
-	reasonNeedsCurrency = "currency_required"
-	reasonInvalid       = "invalid"
-	reasonKeyConflict   = "idempotency_key_reused"
-	reasonLogAway       = "log_unavailable"
-	reasonStoreAway     = "balances_unavailable"
-	reasonNotReady      = "not_ready"
+	reasonInternal        = "internal_error"
+	reasonNoRoute         = "no_such_route"
+	reasonMethod          = "method_not_allowed"
+	reasonCrossOrigin     = "cross_origin"
+	reasonUnknown         = "unknown_account"
+	reasonNeedsCurrency   = "currency_required"
+	reasonInvalid         = "invalid"
+	reasonKeyConflict     = "idempotency_key_reused"
+	reasonAboveLimit      = "above_max_purchase"
+	reasonNotPayable      = "amount_not_payable"
+	reasonMoneyLeft       = "money_left"
+	reasonRechargePending = "recharge_pending"
+	reasonLogAway         = "log_unavailable"
+	reasonStoreAway       = "balances_unavailable"
+	reasonNotReady        = "not_ready"
 )
 
 const problemPrefix = "urn:creditstream:problem:"

@@ -40,7 +40,7 @@ func (s *server) quoteRoute() {
 	huma.Register(s.huma, huma.Operation{
 		OperationID: "get-quote", Method: http.MethodGet, Path: "/v1/quote", Summary: "What a call would cost, and why",
 		Description: "Prices a call by the decks in force, exactly as a CDR would be, and shows the arithmetic. Nothing is charged or reserved.",
-		Errors:      []int{http.StatusUnprocessableEntity},
+		Responses:   answers("The price", exampleQuote()), Errors: []int{http.StatusUnprocessableEntity},
 	}, s.quote)
 }
 

@@ -22,15 +22,15 @@ type topUp struct {
 func (s *server) topUpRoutes() {
 	huma.Register(s.huma, s.bodyOperation(huma.Operation{
 		OperationID: "top-up", Method: http.MethodPost, Path: "/v1/accounts/{id}/top-ups", Summary: "Add money by hand",
-		DefaultStatus: http.StatusOK, Errors: []int{http.StatusNotFound},
-	}), s.topUp)
+		Errors: []int{http.StatusNotFound},
+	}, `{"amount": "100.00"}`), s.topUp)
 }
 
 // topUp appends without asking whether the account is there: the order of the
 // log decides that, a view of it cannot.
 func (s *server) topUp(ctx context.Context, in *topUpInput) (*changeOutput, error) {
 	var f findings
-	m := f.micros("body.amount", &in.Body.Amount)
+	m := micros(&f, "body.amount", &in.Body.Amount)
 	if len(f) > 0 {
 		return nil, f.problem()
 	}

@@ -165,7 +165,15 @@ func (w *world) apply(c *balance.Command) {
 		refused = fund(a, *c.Amount)
 	case balance.Result:
 		refused = w.result(a, c)
-	case balance.CloseAccount, balance.Adjust, balance.Request, balance.Unanswered, balance.Retry, balance.Abandon, balance.Resume, balance.ExpireLot, balance.Tick:
+	case balance.Grant:
+		refused = fund(a, *c.Amount)
+	case balance.Adjust:
+		a.Spent -= *c.Amount
+	case balance.CloseAccount:
+		a.Closed = true
+	case balance.Abandon, balance.Resume:
+		a.AutoRecharge.State = "idle"
+	case balance.Request, balance.Unanswered, balance.Retry, balance.ExpireLot, balance.WarnLot, balance.Tick:
 		refused = "not_written_by_the_api"
 	}
 	w.results[key] = balance.CommandResult{Digest: digest, Refused: refused}

@@ -1,0 +1,56 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/creditstream/creditstream/balance"
+)
+
+type adjustmentInput struct {
+	ID   accountID      `path:"id"`
+	Key  idempotencyKey `header:"Idempotency-Key" required:"true" doc:"One for each adjustment: a repeat of the request changes nothing"`
+	Body adjustment
+}
+
+type adjustment struct {
+	Amount   signedAmount `json:"amount" doc:"Above zero the customer gets it, below zero he pays it; not zero"`
+	Currency currencyCode `json:"currency" doc:"Must be the account's"`
+	Reason   oneLine      `json:"reason" doc:"Why, for people; 1 to 256 bytes"`
+	Operator field[word]  `json:"operator,omitzero" doc:"Who decided it"`
+}
+
+func (s *server) adjustmentRoute() {
+	huma.Register(s.huma, s.bodyOperation(huma.Operation{
+		OperationID: "adjust", Method: http.MethodPost, Path: "/v1/accounts/{id}/adjustments", Summary: "Give or take money by hand",
+		Description: "For refunds and corrections. What is given is a lot of its own and valid as a purchase is; what is taken may leave the balance below zero.",
+		Errors:      []int{http.StatusNotFound},
+	}, `{"amount": "-4.20", "currency": "USD", "reason": "refunded to the card, ticket 4711", "operator": "support-7"}`), s.adjust)
+}
+
+func (s *server) adjust(ctx context.Context, in *adjustmentInput) (*changeOutput, error) {
+	var f findings
+	c := &balance.Command{
+		Type: balance.Adjust, Account: string(in.ID), ID: "adjust/" + string(in.Key),
+		Amount: micros(&f, "body.amount", &in.Body.Amount), Currency: string(in.Body.Currency),
+		Reason: string(in.Body.Reason), Operator: operator(&f, in.Body.Operator),
+	}
+	if len(f) > 0 {
+		return nil, f.problem()
+	}
+	return s.change(ctx, c)
+}
+
+// operator returns who decides on money that nobody has paid for.
+func operator(f *findings, given field[word]) string {
+	o := notNull(f, "body.operator", given)
+	if o == nil {
+		if !given.given {
+			f.add("body.operator", "required: who decided it", nil)
+		}
+		return ""
+	}
+	return string(*o)
+}
