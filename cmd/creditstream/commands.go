@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/creditstream/creditstream/deploy/decks"
+	"github.com/creditstream/creditstream/internal/auth"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -45,7 +47,7 @@ its trigger.`,
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
 	root.AddCommand(newRun(environ), newSandbox(environ), newRate(environ), newDeck(), newCDR(environ), newDLQ(environ),
-		newCorrect(environ), newLoad(environ), newVersion())
+		newCorrect(environ), newLoad(environ), newToken(), newVersion())
 	return root
 }
 
@@ -112,22 +114,30 @@ func newRun(environ func() []string) *cobra.Command {
 		problems := s.resolve(cmd.Flags(), environ, isSetting)
 		loaded, more := loadDeck(s, c.DeckDir, nil)
 		formats, wrong := c.load(s)
-		if err := problemsError(slices.Concat(problems, c.check(s), more, wrong)); err != nil {
+		gate, refused := c.access.load(s)
+		if err := problemsError(slices.Concat(problems, c.check(s), more, wrong, refused)); err != nil {
 			return err
 		}
 		c.Formats = formats
-		return runProcessor(cmd.Context(), &c, loaded, c.logger(cmd.ErrOrStderr()))
+		lines := &lineWriter{w: cmd.ErrOrStderr()}
+		return runProcessor(cmd.Context(), &c, loaded, gate, c.logger(lines), c.auditLogger(lines))
 	}
 	return cmd
 }
 
-func runProcessor(ctx context.Context, c *runConfig, loaded *rating.Decks, log *slog.Logger) error {
+func runProcessor(ctx context.Context, c *runConfig, loaded *rating.Decks, gate *auth.Gate, log, audit *slog.Logger) error {
 	ln, err := listen(ctx, c.HTTP)
 	if err != nil {
 		return err
 	}
-	log.InfoContext(ctx, "API listens", slog.String("addr", ln.Addr().String()))
-	err = newProcessor(c.processorConfig, log, loaded).run(ctx, ln)
+	secure := gate.TLS()
+	if secure != nil {
+		ln = tls.NewListener(ln, secure)
+	}
+	log.InfoContext(ctx, "API listens", slog.String("addr", ln.Addr().String()), slog.Bool("tls", secure != nil))
+	p := newProcessor(c.processorConfig, log, loaded)
+	p.gate, p.audit = gate, audit
+	err = p.run(ctx, ln)
 	if err == nil {
 		log.InfoContext(ctx, "processor has stopped")
 	}
@@ -157,11 +167,12 @@ is not safe for money.
 		problems := s.resolve(cmd.Flags(), environ, isSetting)
 		loaded, more := loadDeck(s, c.DeckDir, decks.Sample())
 		formats, wrong := c.load(s)
-		if err := problemsError(slices.Concat(problems, c.check(s), more, wrong)); err != nil {
+		gate, refused := c.access.load(s)
+		if err := problemsError(slices.Concat(problems, c.check(s), more, wrong, refused)); err != nil {
 			return err
 		}
 		c.Formats = formats
-		return runSandbox(cmd.Context(), &c, loaded, cmd.OutOrStdout(), c.logger(cmd.ErrOrStderr()))
+		return runSandbox(cmd.Context(), &c, loaded, gate, cmd.OutOrStdout(), c.logger(cmd.ErrOrStderr()))
 	}
 	return cmd
 }

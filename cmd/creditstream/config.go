@@ -43,6 +43,8 @@ type runConfig struct {
 	processorConfig
 	logConfig
 	formatConfig
+
+	access accessConfig
 }
 
 func (c *runConfig) settings() *settings {
@@ -56,7 +58,8 @@ func (c *runConfig) settings() *settings {
 	s.add("accept-past-decks", "false", truth(&c.AcceptPastDecks),
 		"take decks that are valid already though the store does not know them: to add a rate that was missing, or after Redis was restored from an older backup")
 	c.formatConfig.settings(s)
-	s.add("http", "127.0.0.1:8080", loopbackAddress(&c.HTTP), "address of the API, health and metrics; loopback only")
+	s.add("http", "127.0.0.1:8080", listenAddress(&c.HTTP), "address of the API, health and metrics; with --tls-cert or --plain-http also one that others can reach")
+	c.access.settings(s)
 	c.logConfig.settings(s, "info")
 	c.topicSettings(s)
 	c.streamSettings(s)
@@ -100,7 +103,8 @@ func (c *runConfig) check(s *settings) (problems []string) {
 	bad := func(name, format string, a ...any) {
 		problems = append(problems, s.where(name)+": "+fmt.Sprintf(format, a...))
 	}
-	problems = append(problems, s.required("brokers", "redis", "deck")...)
+	problems = append(problems, s.required("brokers", "redis", "deck", "tokens")...)
+	problems = append(problems, c.access.check(s, c.HTTP)...)
 	if s.read("redis", "redis-db") && len(c.Redis) > 1 && c.RedisDB != 0 {
 		bad("redis-db", "\"%d\" is not possible with several addresses of --redis: a cluster has database 0 alone", c.RedisDB)
 	}
@@ -160,6 +164,7 @@ func (c *sandboxConfig) settings() *settings {
 	}
 	s := newSettings()
 	s.add("http", "127.0.0.1:8080", loopbackAddress(&c.HTTP), "address of the API, health and metrics; loopback only")
+	c.access.tokenSettings(s, "file of the tokens that may use the API, as creditstream token makes them; default: everybody on this machine may")
 	s.add("kafka", "127.0.0.1:9092", listenAddress(&c.kafka), "address of the embedded Kafka broker")
 	s.add("data-dir", ".data", anyText(&c.dataDir, "dir"), "directory for everything that is kept; created if missing")
 	s.add("simulate", "true", truth(&c.simulate), "start a simulated switch and a simulated payment service")

@@ -33,7 +33,7 @@ func resolved(t *testing.T, args, environ []string) (*runConfig, []string) {
 // complete gives what is required.
 func complete(t *testing.T) []string {
 	t.Helper()
-	return []string{"--brokers=b:9092", "--redis=r:6379", "--deck=" + t.TempDir()}
+	return []string{"--brokers=b:9092", "--redis=r:6379", "--deck=" + t.TempDir(), "--tokens=" + tokenFile}
 }
 
 func writeFile(t *testing.T, text string) string {
@@ -90,7 +90,7 @@ func TestPrecedence(t *testing.T) {
 
 func TestListsOfEveryLayer(t *testing.T) {
 	t.Parallel()
-	file := writeFile(t, "brokers: [f1:1, f2:2]\nredis: f3:3\ndeck: .\n")
+	file := writeFile(t, "brokers: [f1:1, f2:2]\nredis: f3:3\ndeck: .\ntokens: x\n")
 	c, problems := resolved(t, []string{"--config", file}, []string{"CREDITSTREAM_REDIS=e1:1, e2:2"})
 	if len(problems) > 0 || strings.Join(c.Brokers, " ") != "f1:1 f2:2" || strings.Join(c.Redis, " ") != "e1:1 e2:2" {
 		t.Errorf("got %s %s %s", c.Brokers, c.Redis, problems)
@@ -243,8 +243,8 @@ func TestHelp(t *testing.T) {
 		"help_deck.golden": {"deck"}, "help_deck_check.golden": {"deck", "check", "-h"}, "help_deck_diff.golden": {"help", "deck", "diff"},
 		"help_dlq.golden": {"dlq", "--help"}, "help_dlq_list.golden": {"dlq", "list", "--help"},
 		"help_correct.golden": {"correct", "--help"}, "help_dlq_show.golden": {"dlq", "show", "--help"}, "help_dlq_replay.golden": {"dlq", "replay", "--help"}, "help_dlq_drop.golden": {"dlq", "drop", "--help"},
-		"help_load.golden": {"load", "--help"},
-		"help_cdr.golden":  {"cdr"}, "help_cdr_check.golden": {"cdr", "check", "--help"},
+		"help_load.golden": {"load", "--help"}, "help_token.golden": {"token", "--help"},
+		"help_cdr.golden": {"cdr"}, "help_cdr_check.golden": {"cdr", "check", "--help"},
 	} {
 		out, errs, err := execute(t, args...)
 		if err != nil || errs != "" {
@@ -279,7 +279,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"dlq", "drop", "--brokers=b:1", "--reason-text=x", "--id=a/b/c"}, `flag --id: "a/b/c" names one that is none: "a/b/c" is no id`},
 		{[]string{"run", "now"}, `unexpected argument "now": see creditstream run --help`},
 		{[]string{"version", "-x"}, "unknown shorthand flag: 'x' in -x: see creditstream version --help"},
-		{[]string{"sandbox", "--http=0.0.0.0:80"}, `flag --http: "0.0.0.0:80" can be reached from outside, and the API has no authentication yet: expected an address of the loopback, such as 127.0.0.1:8080`},
+		{[]string{"sandbox", "--http=0.0.0.0:80"}, `flag --http: "0.0.0.0:80" can be reached from outside, which the sandbox is not made for: expected an address of the loopback, such as 127.0.0.1:8080`},
 		{[]string{"sandbox", "--simulate=maybe"}, `flag --simulate: "maybe" is neither: expected true or false`},
 		{[]string{"sandbox", "--decline=a b"}, `flag --decline: "a b" names "a b": expected account names of 1 to 64 letters, digits and ._@-, separated by commas`},
 		{[]string{"sandbox", "--deck=."}, "flag --deck: \".\" holds no valid deck:\n    testdata/deck.yaml: "},
@@ -308,7 +308,7 @@ func TestExitCodes(t *testing.T) {
 		code int
 		want string
 	}{
-		{nil, []string{"run"}, 2, "creditstream: 3 problems with the settings:\n  brokers is required"},
+		{nil, []string{"run"}, 2, "creditstream: 4 problems with the settings:\n  brokers is required"},
 		{[]string{"CREDITSTREAM_NO_SUCH=1"}, []string{"sandbox"}, 2, "creditstream: environment CREDITSTREAM_NO_SUCH: there is no such setting\n"},
 		{nil, []string{"sandbox", "--data-dir", "/dev/null/x"}, 1, "creditstream: make data directory: mkdir /dev/null: not a directory\n"},
 	} {
@@ -323,7 +323,7 @@ func TestExitCodes(t *testing.T) {
 func TestRunWaits(t *testing.T) {
 	t.Parallel()
 	nobody, addr := freeAddr(t), freeAddr(t)
-	p := start(t, []string{"CREDITSTREAM_REDIS=" + nobody}, "run", "--brokers", nobody, "--deck", "../../deploy/decks/sample", "--http", addr)
+	p := start(t, []string{"CREDITSTREAM_REDIS=" + nobody}, "run", "--brokers", nobody, "--deck", "../../deploy/decks/sample", "--http", addr, "--tokens", tokenFile)
 	await(t, 10*time.Second, "what it waits for", func() error {
 		code, answer, err := request(t, "GET", "http://"+addr+"/readyz", nil, "")
 		if err == nil && (code != 503 || !strings.Contains(answer, "waiting for Kafka")) {

@@ -224,7 +224,7 @@ func TestMoments(t *testing.T) {
 // One file serves all commands.
 func TestFileOfAnotherCommand(t *testing.T) {
 	t.Parallel()
-	file := writeFile(t, "brokers: b:1\nredis: r:1\nshards: 9\nlimit: 3\n")
+	file := writeFile(t, "brokers: b:1\nredis: r:1\nshards: 9\nlimit: 3\ntokens: x\n")
 	if _, problems := resolved(t, []string{"--config", file, "--deck=."}, nil); len(problems) > 0 {
 		t.Error(slices.Collect(slices.Values(problems)))
 	}

@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/creditstream/creditstream/internal/auth"
 )
 
 // What tests of the whole command share: the binary, processes, waiting.
@@ -31,6 +33,9 @@ const builtVersion = "v0.0.0-test"
 
 // binary is the built command.
 var binary string
+
+// testToken may do everything, where tokenFile is the file of tokens.
+var testToken, tokenFile string
 
 func TestMain(m *testing.M) {
 	os.Exit(testMain(m))
@@ -48,6 +53,16 @@ func testMain(m *testing.M) int {
 	build := exec.Command("go", "build", "-buildvcs=false", "-ldflags", "-X main.version="+builtVersion, "-o", binary, ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build the command: %v\n%s", err, out)
+		return 1
+	}
+	secret, line, err := auth.NewToken("test", auth.Admin)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	testToken, tokenFile = secret, filepath.Join(dir, "tokens")
+	if err := os.WriteFile(tokenFile, []byte(line+"\n"), 0o600); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
@@ -219,6 +234,7 @@ func request(t *testing.T, method, url string, header http.Header, body string) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	req.Header.Set("Authorization", "Bearer "+testToken)
 	maps.Copy(req.Header, header)
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"strconv"
 	"sync"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/consumer"
 	"github.com/creditstream/creditstream/consumer/cdr"
+	"github.com/creditstream/creditstream/internal/auth"
 	"github.com/creditstream/creditstream/internal/httpapi"
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/rating"
@@ -71,6 +74,8 @@ type processor struct {
 	now      func() time.Time
 	registry *prometheus.Registry
 	decks    *deckKeeper
+	gate     *auth.Gate   // nil: everybody may do everything
+	audit    *slog.Logger // nil: log
 
 	client   *kafka.Client
 	rdb      redis.UniversalClient
@@ -124,11 +129,12 @@ func (p *processor) run(ctx context.Context, ln net.Listener) error {
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(streamGrace, stopServing) })()
-	api := httpapi.New(httpapi.Options{
-		Accounts: (*backend)(p), Lists: (*backend)(p), Commands: (*backend)(p), Rater: p.decks, Ready: p.ready, Now: p.now,
-		MaxPurchase: p.cfg.MaxPurchase,
-		Registerer:  p.registry, Gatherer: p.registry, Log: p.log, Version: version,
-	})
+	api := p.api()
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	if p.gate != nil {
+		watching.Go(func() { p.gate.Run(serving, p.log) })
+	}
 	ctx, stopStream := context.WithCancel(ctx)
 	defer stopStream()
 	served, streamed := make(chan error, 1), make(chan error, 1)
@@ -142,6 +148,19 @@ func (p *processor) run(ctx context.Context, ln net.Listener) error {
 		stopStream()
 		return errors.Join(err, <-streamed)
 	}
+}
+
+func (p *processor) api() http.Handler {
+	opt := httpapi.Options{
+		Accounts: (*backend)(p), Lists: (*backend)(p), Commands: (*backend)(p), Rater: p.decks, Ready: p.ready, Now: p.now, Gate: auth.Open{},
+		MaxPurchase: p.cfg.MaxPurchase,
+		Registerer:  p.registry, Gatherer: p.registry, Log: p.log, Audit: cmp.Or(p.audit, p.log), Version: version,
+	}
+	if p.gate != nil {
+		opt.Gate = p.gate
+		p.registry.MustRegister(p.gate.Collectors()...)
+	}
+	return httpapi.New(opt)
 }
 
 // streamGrace is how long the API outlives a stream that is told to stop.

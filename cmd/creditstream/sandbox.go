@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/creditstream/creditstream/internal/auth"
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/internal/sandbox/broker"
 	"github.com/creditstream/creditstream/internal/sandbox/redisserver"
@@ -24,6 +25,7 @@ import (
 type sandbox struct {
 	cfg   *sandboxConfig
 	decks *rating.Decks
+	gate  *auth.Gate // nil: nobody needs a token
 	out   io.Writer
 	log   *slog.Logger
 	now   func() time.Time
@@ -47,8 +49,8 @@ type redisNote struct {
 const maxParts = 8
 
 // runSandbox runs a sandbox until ctx ends or a part of it fails.
-func runSandbox(ctx context.Context, cfg *sandboxConfig, decks *rating.Decks, out io.Writer, log *slog.Logger) (err error) {
-	s := &sandbox{cfg: cfg, decks: decks, out: out, log: log, now: time.Now, failed: make(chan error, maxParts)}
+func runSandbox(ctx context.Context, cfg *sandboxConfig, decks *rating.Decks, gate *auth.Gate, out io.Writer, log *slog.Logger) (err error) {
+	s := &sandbox{cfg: cfg, decks: decks, gate: gate, out: out, log: log, now: time.Now, failed: make(chan error, maxParts)}
 	defer func() { err = errors.Join(err, s.stop()) }()
 	lock, err := lockDir(cfg.dataDir)
 	if err != nil {
@@ -88,6 +90,7 @@ func (s *sandbox) start(ctx context.Context) error {
 	}
 	s.cfg.Brokers, s.cfg.Redis = []string{s.broker.Addr()}, []string{s.redis.addr}
 	s.processor = newProcessor(s.cfg.processorConfig, s.log, s.decks)
+	s.processor.gate = s.gate
 	s.part(ctx, func(ctx context.Context) error { return s.processor.run(ctx, ln) })
 	if err := s.awaitReady(ctx); err != nil {
 		return err
@@ -187,7 +190,11 @@ func (s *sandbox) awaitReady(ctx context.Context) error {
 
 // startSimulation opens the accounts and starts payment service and switch.
 func (s *sandbox) startSimulation(ctx context.Context) error {
-	api := simulate.NewAPI("http://" + s.cfg.HTTP)
+	var token string
+	if s.gate != nil {
+		token = s.gate.Issue("(simulation)", auth.Admin) // a name that no file can hold
+	}
+	api := simulate.NewAPI("http://"+s.cfg.HTTP, token)
 	versions := s.decks.Versions()
 	if err := simulate.OpenAccounts(ctx, api, versions[len(versions)-1].Currency); err != nil {
 		return err
@@ -238,13 +245,18 @@ func (s *sandbox) greet() {
 	if s.redis.warning != "" {
 		s.say("%s\n", s.redis.warning)
 	}
+	curl := "curl "
+	if s.gate != nil {
+		s.say("The API needs a token of %s. In the second terminal, first: TOKEN=...\n", s.cfg.access.Tokens)
+		curl = `curl -H "Authorization: Bearer $TOKEN" `
+	}
 	s.say("%s", strings.NewReplacer(
-		"{http}", "http://"+s.cfg.HTTP, "{kafka}", s.broker.Addr(), "{redis}", s.redis.addr, "{redis-what}", s.redis.what,
+		"curl ", curl, "{http}", "http://"+s.cfg.HTTP, "{kafka}", s.broker.Addr(), "{redis}", s.redis.addr, "{redis-what}", s.redis.what,
 		"{dir}", s.cfg.dataDir, "{version}", version,
 	).Replace(greeting))
 	if s.cfg.simulate {
 		s.say("%s", simulated)
 	} else {
-		s.say("%s", strings.ReplaceAll(payByHand, "{http}", "http://"+s.cfg.HTTP))
+		s.say("%s", strings.NewReplacer("curl ", curl, "{http}", "http://"+s.cfg.HTTP).Replace(payByHand))
 	}
 }

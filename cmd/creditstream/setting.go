@@ -228,9 +228,8 @@ func loopbackAddress(at *string) value {
 		if err := parse(text); err != nil {
 			return err
 		}
-		host, _, _ := net.SplitHostPort(text) // parse has accepted it
-		if ip := net.ParseIP(host); host != "localhost" && !ip.IsLoopback() {
-			return errors.New("can be reached from outside, and the API has no authentication yet: " +
+		if !isLoopback(text) {
+			return errors.New("can be reached from outside, which the sandbox is not made for: " +
 				"expected an address of the loopback, such as 127.0.0.1:8080")
 		}
 		return nil

@@ -86,7 +86,7 @@ func (p *plant) processor(http string, more ...string) *process {
 	}
 	return start(p.t, nil, append([]string{
 		"run", "--brokers", p.kafka, "--redis", cmp.Or(p.via, p.redis.Addr()), "--deck", p.deck,
-		"--http", http, "--session-timeout", "1s", "--partitions", strconv.Itoa(plantPartitions), "--shards", "16",
+		"--http", http, "--tokens", tokenFile, "--session-timeout", "1s", "--partitions", strconv.Itoa(plantPartitions), "--shards", "16",
 	}, more...)...)
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/auth"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -33,7 +34,7 @@ type accountSummary struct {
 type listOutput struct{ Body *accountList }
 
 func (s *server) accountListRoute() {
-	huma.Register(s.huma, huma.Operation{
+	route(s, auth.Read, huma.Operation{
 		OperationID: "list-accounts", Method: http.MethodGet, Path: "/v1/accounts", Summary: "List accounts",
 		Description: "A page of accounts, closed ones too. A balance is that of the moment when its page is read.",
 		Responses: answers("A page of accounts", &accountList{

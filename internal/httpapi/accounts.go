@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/auth"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -113,11 +114,11 @@ type putInput struct {
 }
 
 func (s *server) accountRoutes() {
-	huma.Register(s.huma, huma.Operation{
+	route(s, auth.Read, huma.Operation{
 		OperationID: "get-account", Method: http.MethodGet, Path: "/v1/accounts/{id}", Summary: "Read an account",
 		Responses: answers("The account", exampleAccount()), Errors: []int{http.StatusNotFound, http.StatusServiceUnavailable},
 	}, s.getAccount)
-	huma.Register(s.huma, s.bodyOperation(huma.Operation{
+	route(s, auth.Admin, s.bodyOperation(huma.Operation{
 		OperationID: "put-account", Method: http.MethodPut, Path: "/v1/accounts/{id}", Summary: "Create or change an account",
 		Description: "Fields given are set, null removes, the others stay as they are. A closed account is opened again.",
 	}, `{"currency": "USD", "low_balance": ["10.00", "15%"], "auto_recharge": {"enabled": true, "trigger": "20.00", "amount": "50.00",

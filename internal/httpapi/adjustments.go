@@ -7,6 +7,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/auth"
 )
 
 type adjustmentInput struct {
@@ -19,11 +20,11 @@ type adjustment struct {
 	Amount   signedAmount `json:"amount" doc:"Above zero the customer gets it, below zero he pays it; not zero"`
 	Currency currencyCode `json:"currency" doc:"Must be the account's"`
 	Reason   oneLine      `json:"reason" doc:"Why, for people; 1 to 256 bytes"`
-	Operator field[word]  `json:"operator,omitzero" doc:"Who decided it"`
+	Operator field[word]  `json:"operator,omitzero" doc:"Who decided it; default: the name of the token"`
 }
 
 func (s *server) adjustmentRoute() {
-	huma.Register(s.huma, s.bodyOperation(huma.Operation{
+	route(s, auth.Admin, s.bodyOperation(huma.Operation{
 		OperationID: "adjust", Method: http.MethodPost, Path: "/v1/accounts/{id}/adjustments", Summary: "Give or take money by hand",
 		Description: "For refunds and corrections. What is given is a lot of its own and valid as a purchase is; what is taken may leave the balance below zero.",
 		Errors:      []int{http.StatusNotFound},
@@ -35,7 +36,7 @@ func (s *server) adjust(ctx context.Context, in *adjustmentInput) (*changeOutput
 	c := &balance.Command{
 		Type: balance.Adjust, Account: string(in.ID), ID: "adjust/" + string(in.Key),
 		Amount: micros(&f, "body.amount", &in.Body.Amount), Currency: string(in.Body.Currency),
-		Reason: string(in.Body.Reason), Operator: operator(&f, in.Body.Operator),
+		Reason: string(in.Body.Reason), Operator: operator(ctx, &f, in.Body.Operator),
 	}
 	if len(f) > 0 {
 		return nil, f.problem()
@@ -43,14 +44,15 @@ func (s *server) adjust(ctx context.Context, in *adjustmentInput) (*changeOutput
 	return s.change(ctx, c)
 }
 
-// operator returns who decides on money that nobody has paid for.
-func operator(f *findings, given field[word]) string {
-	o := notNull(f, "body.operator", given)
-	if o == nil {
-		if !given.given {
-			f.add("body.operator", "required: who decided it", nil)
-		}
-		return ""
+// operator returns who decides on money that nobody has paid for: whom the body
+// names, else the token. It is part of the command: the same key by another is 409.
+func operator(ctx context.Context, f *findings, given field[word]) string {
+	if o := notNull(f, "body.operator", given); o != nil {
+		return string(*o)
 	}
-	return string(*o)
+	name := askerOf(ctx).Name
+	if name == "" && !given.given {
+		f.add("body.operator", "required without a token: who decided it", nil)
+	}
+	return name
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/auth"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -38,8 +39,8 @@ type commandLog interface {
 	Append(ctx context.Context, c *balance.Command) (partition int, offset int64, err error)
 }
 
-// Options says what the API works on. Accounts, Lists, Commands, Rater
-// and Now are required.
+// Options says what the API works on. Accounts, Lists, Commands, Rater, Now and
+// Gate are required.
 type Options struct {
 	Accounts accounts
 	Lists    lists
@@ -49,6 +50,9 @@ type Options struct {
 	// Ready returns nil when this process does its work, else what it waits for.
 	// It is called by many goroutines. Default: always ready.
 	Ready func() error
+
+	Gate  gate         // who may do what; required: auth.Open lets everybody do everything
+	Audit *slog.Logger // a line for each change, and for callers that are not let in; nil: none
 
 	Registerer prometheus.Registerer // of the API's own metrics; nil: they are kept nowhere
 	Gatherer   prometheus.Gatherer   // what /metrics shows; nil: there is no such route
@@ -68,9 +72,9 @@ type Options struct {
 const maxBodyBytes = 64 << 10
 
 type server struct {
-	opt  Options
-	mux  *http.ServeMux
-	huma huma.API
+	opt   Options
+	guard *guard
+	huma  huma.API
 }
 
 // New returns the handler of all routes. It starts no goroutine. Serve it with
@@ -82,11 +86,15 @@ func New(opt Options) http.Handler {
 	opt.BodyTimeout = cmp.Or(opt.BodyTimeout, wait)
 	opt.MaxPurchase = cmp.Or(opt.MaxPurchase, 100_000*wholeUnit)
 	opt.Log = cmp.Or(opt.Log, slog.New(slog.DiscardHandler))
+	opt.Audit = cmp.Or(opt.Audit, slog.New(slog.DiscardHandler))
 	if opt.Ready == nil {
 		opt.Ready = func() error { return nil }
 	}
 	mux := http.NewServeMux()
-	s := &server{opt: opt, mux: mux, huma: humago.New(mux, config(cmp.Or(opt.Version, "dev")))}
+	g := &guard{
+		mux: mux, gate: opt.Gate, scopes: map[string]auth.Scope{}, bodyTimeout: opt.BodyTimeout, audit: newAudit(opt.Audit, opt.Registerer),
+	}
+	s := &server{opt: opt, guard: g, huma: humago.New(g, config(cmp.Or(opt.Version, "dev")))}
 	s.accountRoutes()
 	s.accountListRoute()
 	s.ledgerRoute()
@@ -107,6 +115,7 @@ func New(opt Options) http.Handler {
 func config(version string) huma.Config {
 	c := huma.DefaultConfig("creditstream", version)
 	c.Info.Description = "Prepaid balances for calls. A change is answered when it is applied. Errors are problems of RFC 9457."
+	c.Components.SecuritySchemes = securitySchemes()
 	c.CreateHooks, c.DocsPath, c.SchemasPath, c.OpenAPIPath = nil, "", "", ""
 	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshal}
 	c.Formats = map[string]huma.Format{"application/json": format, "json": format} // the second for application/problem+json
@@ -116,7 +125,7 @@ func config(version string) huma.Config {
 // documentRoute serves the OpenAPI document, made at the first request for it.
 func (s *server) documentRoute() {
 	document := sync.OnceValues(func() ([]byte, error) { return json.Marshal(s.huma.OpenAPI()) })
-	s.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, r *http.Request) {
+	s.plain(auth.Anyone, "GET /openapi.json", func(w http.ResponseWriter, r *http.Request) {
 		b, err := document()
 		if err != nil {
 			s.opt.Log.ErrorContext(r.Context(), "cannot write the OpenAPI document", "error", err)

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/auth"
 )
 
 // changeOutput is the answer to a change: 200 and the account, or 202 and where
@@ -24,8 +25,9 @@ type changeOutput struct {
 	Body     any
 }
 
-type accepted struct {
-	Status string `json:"status" enum:"accepted"`
+// receipt is what became of a change, without the account.
+type receipt struct {
+	Status string `json:"status" enum:"accepted,applied"`
 }
 
 func (s *server) changeResponses() map[string]*huma.Response {
@@ -38,7 +40,7 @@ func (s *server) changeResponses() map[string]*huma.Response {
 		"202": {
 			Description: "Accepted, but not applied in time: it will be. The same request says what became of it, given the same Idempotency-Key",
 			Headers:     map[string]*huma.Param{"Location": {Description: "The account", Schema: &huma.Schema{Type: huma.TypeString}}},
-			Content:     body(reflect.TypeFor[accepted](), accepted{Status: "accepted"}),
+			Content:     body(reflect.TypeFor[receipt](), receipt{Status: outcomeAccepted}),
 		},
 	}
 }
@@ -49,8 +51,38 @@ func idOf(verb string, key idempotencyKey) string {
 }
 
 // change appends a command with an id, waits until it is applied and answers with
-// the account or with why it was refused.
+// the account or with why it was refused, as far as the caller may know it.
 func (s *server) change(ctx context.Context, c *balance.Command) (*changeOutput, error) {
+	out, err := s.carryOut(ctx, c)
+	s.guard.audit.change(ctx, c, out, err)
+	if askerOf(ctx).May(auth.Read) {
+		return out, err
+	}
+	return withoutAccount(out, err)
+}
+
+// withoutAccount takes from an answer what only those may know who may read
+// accounts. All refusals that depend on what the account is, or that it is none, are
+// one: else a request that changes nothing would tell them apart.
+func withoutAccount(out *changeOutput, err error) (*changeOutput, error) {
+	p, isProblem := errors.AsType[*huma.ErrorModel](err)
+	switch {
+	case !isProblem && err != nil:
+		return nil, err
+	case !isProblem && out.Status == http.StatusOK:
+		return &changeOutput{Status: http.StatusOK, Body: receipt{Status: outcomeApplied}}, nil
+	case !isProblem:
+		return out, nil
+	}
+	switch reasonOf(p) {
+	case reasonInvalid, reasonAboveLimit, reasonInternal, reasonLogAway, reasonStoreAway:
+		return nil, p // these do not depend on the account
+	}
+	return nil, problem(http.StatusConflict, reasonNotApplied, "Nothing changed. Why is told to tokens with the scope read alone: there may be no such account, "+
+		"it may not take this change, or the Idempotency-Key was used with another body.")
+}
+
+func (s *server) carryOut(ctx context.Context, c *balance.Command) (*changeOutput, error) {
 	if err := c.Validate(); err != nil {
 		return nil, problem(http.StatusUnprocessableEntity, reasonInvalid, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
@@ -72,7 +104,7 @@ func (s *server) change(ctx context.Context, c *balance.Command) (*changeOutput,
 	}
 	if a == nil {
 		return &changeOutput{
-			Status: http.StatusAccepted, Location: "/v1/accounts/" + url.PathEscape(c.Account), Body: accepted{Status: "accepted"},
+			Status: http.StatusAccepted, Location: "/v1/accounts/" + url.PathEscape(c.Account), Body: receipt{Status: outcomeAccepted},
 		}, nil
 	}
 	return &changeOutput{Status: http.StatusOK, Body: view(a)}, nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/auth"
 	"github.com/creditstream/creditstream/internal/httpapi"
 )
 
@@ -138,7 +139,7 @@ func TestAClientThatGoesAwayUndoesNothing(t *testing.T) {
 // goAway sends a request and leaves while the command is appended.
 func goAway(t *testing.T, w *world, request, body string) {
 	t.Helper()
-	h := httpapi.New(httpapi.Options{Accounts: w, Commands: w})
+	h := httpapi.New(httpapi.Options{Accounts: w, Commands: w, Gate: auth.Open{}})
 	gone, done := make(chan struct{}), make(chan struct{})
 	srv := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		defer close(done)

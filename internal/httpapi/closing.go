@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/auth"
 )
 
 type closeInput struct {
@@ -21,7 +22,7 @@ type closing struct {
 }
 
 func (s *server) closeRoute() {
-	huma.Register(s.huma, s.bodyOperation(huma.Operation{
+	route(s, auth.Admin, s.bodyOperation(huma.Operation{
 		OperationID: "close-account", Method: http.MethodPost, Path: "/v1/accounts/{id}/close", Summary: "Close an account",
 		Description: "authorize allows it no more calls and auto-recharge buys nothing more. Calls that were made, and payments that were asked for, still count. " +
 			"It is refused while money is left or a recharge waits for its result, unless forced. A PUT opens it again.",
@@ -33,6 +34,7 @@ func (s *server) close(ctx context.Context, in *closeInput) (*changeOutput, erro
 	c := &balance.Command{Type: balance.CloseAccount, Account: string(in.ID), ID: idOf("close", in.Key)}
 	if in.Body == nil || !in.Body.Force {
 		if err := s.mayClose(ctx, c); err != nil {
+			s.guard.audit.change(ctx, c, nil, err)
 			return nil, err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creditstream/creditstream/internal/auth"
 	"github.com/creditstream/creditstream/internal/httpapi"
 )
 
@@ -180,7 +181,7 @@ func TestServeStopsWithChangesInHand(t *testing.T) {
 	w.held = true
 	waiting := make(chan struct{}, 1000)
 	w.onApplied = func() { waiting <- struct{}{} }
-	h := httpapi.New(httpapi.Options{Accounts: w, Commands: w, ApplyWait: time.Minute})
+	h := httpapi.New(httpapi.Options{Accounts: w, Commands: w, Gate: auth.Open{}, ApplyWait: time.Minute})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/creditstream/creditstream/internal/auth"
 )
 
 type textOutput struct {
@@ -25,11 +27,11 @@ func textResponse(description string) map[string]*huma.Response {
 }
 
 func (s *server) healthRoutes() {
-	huma.Register(s.huma, huma.Operation{
+	route(s, auth.Anyone, huma.Operation{
 		OperationID: "livez", Method: http.MethodGet, Path: "/livez", Summary: "Is the process alive",
 		Responses: textResponse("It is"),
 	}, func(context.Context, *struct{}) (*textOutput, error) { return plainText("alive"), nil })
-	huma.Register(s.huma, huma.Operation{
+	route(s, auth.Anyone, huma.Operation{
 		OperationID: "readyz", Method: http.MethodGet, Path: "/readyz", Summary: "Does the process do its work",
 		Responses: textResponse("It does"), Errors: []int{http.StatusServiceUnavailable},
 	}, func(context.Context, *struct{}) (*textOutput, error) {
@@ -41,9 +43,10 @@ func (s *server) healthRoutes() {
 	if s.opt.Gatherer == nil {
 		return
 	}
-	s.mux.Handle("GET /metrics", promhttp.HandlerFor(s.opt.Gatherer, promhttp.HandlerOpts{}))
-	s.huma.OpenAPI().AddOperation(&huma.Operation{
+	s.plain(auth.Read, "GET /metrics", promhttp.HandlerFor(s.opt.Gatherer, promhttp.HandlerOpts{}).ServeHTTP)
+	op := s.guarded(auth.Read, huma.Operation{
 		OperationID: "metrics", Method: http.MethodGet, Path: "/metrics", Summary: "Metrics for Prometheus",
 		Responses: textResponse("Prometheus text format"),
 	})
+	s.huma.OpenAPI().AddOperation(&op)
 }

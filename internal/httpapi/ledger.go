@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/auth"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -38,7 +39,7 @@ type ledgerEntry struct {
 type ledgerOutput struct{ Body *ledger }
 
 func (s *server) ledgerRoute() {
-	huma.Register(s.huma, huma.Operation{
+	route(s, auth.Read, huma.Operation{
 		OperationID: "get-ledger", Method: http.MethodGet, Path: "/v1/accounts/{id}/ledger", Summary: "What changed an account's money, calls apart",
 		Description: "A page of the account's last 1,000 entries; older ones are in the log of commands. Calls are in rated-cdrs.",
 		Responses: answers("A page of entries, newest first", &ledger{

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -18,6 +19,8 @@ const (
 	reasonCrossOrigin     = "cross_origin"
 	reasonUnknown         = "unknown_account"
 	reasonNeedsCurrency   = "currency_required"
+	reasonBody            = "body_unreadable"
+	reasonNotApplied      = "not_applied"
 	reasonInvalid         = "invalid"
 	reasonKeyConflict     = "idempotency_key_reused"
 	reasonAboveLimit      = "above_max_purchase"
@@ -28,6 +31,12 @@ const (
 	reasonStoreAway       = "balances_unavailable"
 	reasonNotReady        = "not_ready"
 )
+
+// reasonOf returns the last part of a problem's type; "" if it has none of ours.
+func reasonOf(p *huma.ErrorModel) string {
+	reason, _ := strings.CutPrefix(p.Type, problemPrefix)
+	return reason
+}
 
 const problemPrefix = "urn:creditstream:problem:"
 

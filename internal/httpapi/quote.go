@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/creditstream/creditstream/internal/auth"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -37,7 +38,7 @@ type quote struct {
 type quoteOutput struct{ Body *quote }
 
 func (s *server) quoteRoute() {
-	huma.Register(s.huma, huma.Operation{
+	route(s, auth.Read|auth.Authorize, huma.Operation{
 		OperationID: "get-quote", Method: http.MethodGet, Path: "/v1/quote", Summary: "What a call would cost, and why",
 		Description: "Prices a call by the decks in force, exactly as a CDR would be, and shows the arithmetic. Nothing is charged or reserved.",
 		Responses:   answers("The price", exampleQuote()), Errors: []int{http.StatusUnprocessableEntity},

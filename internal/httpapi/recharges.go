@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/auth"
 )
 
 type resultInput struct {
@@ -24,19 +25,19 @@ type rechargeResult struct {
 }
 
 func (s *server) rechargeRoutes() {
-	huma.Register(s.huma, s.bodyOperation(huma.Operation{
+	route(s, auth.Fund|auth.Signed, s.bodyOperation(huma.Operation{
 		OperationID: "recharge-result", Method: http.MethodPost, Path: "/v1/recharges/{account}/{n}/result",
 		Summary:     "Report what became of a recharge",
 		Description: "For payment services. A recharge is credited once: the same result may be sent again, and late.",
 		Errors:      []int{http.StatusNotFound},
 	}, `{"status": "succeeded", "amount": "50.00", "currency": "USD"}`), s.rechargeResult)
-	huma.Register(s.huma, s.changeOperation(huma.Operation{
+	route(s, auth.Admin, s.changeOperation(huma.Operation{
 		OperationID: "abandon-recharge", Method: http.MethodPost, Path: "/v1/recharges/{account}/{n}/abandon",
 		Summary:     "Give up an unresolved recharge",
 		Description: "For one that has had no result within 15 minutes: auto-recharge goes on as if it had not been asked for. Ask the payment service first: a result that comes later still counts.",
 		Errors:      []int{http.StatusNotFound},
 	}), s.abandonRecharge)
-	huma.Register(s.huma, s.changeOperation(huma.Operation{
+	route(s, auth.Admin, s.changeOperation(huma.Operation{
 		OperationID: "resume-recharge", Method: http.MethodPost, Path: "/v1/accounts/{id}/resume",
 		Summary:     "Let auto-recharge try again",
 		Description: "Ends the state suspended, or the wait of cooling, without a new payment method.",

@@ -7,6 +7,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/auth"
 )
 
 type topUpInput struct {
@@ -20,7 +21,7 @@ type topUp struct {
 }
 
 func (s *server) topUpRoutes() {
-	huma.Register(s.huma, s.bodyOperation(huma.Operation{
+	route(s, auth.Fund, s.bodyOperation(huma.Operation{
 		OperationID: "top-up", Method: http.MethodPost, Path: "/v1/accounts/{id}/top-ups", Summary: "Add money by hand",
 		Errors: []int{http.StatusNotFound},
 	}, `{"amount": "100.00"}`), s.topUp)

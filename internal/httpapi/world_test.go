@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/auth"
 	"github.com/creditstream/creditstream/internal/httpapi"
 	"github.com/creditstream/creditstream/rating"
 )
@@ -265,12 +266,12 @@ func within[T any](t *testing.T, c <-chan T) (v T) {
 	return v
 }
 
-// request lets an account wait for the result of its recharge n.
-func (w *world) request(account string, n int64) {
+// request lets acme wait for the result of its recharge n.
+func (w *world) request(n int64) {
 	w.change(func() {
-		r := w.accounts[account].AutoRecharge
+		r := w.accounts["acme"].AutoRecharge
 		r.State, r.N, r.Pending = "pending", n, *r.Amount
-		w.answered[rechargeID(account, n)] = "open"
+		w.answered[rechargeID("acme", n)] = "open"
 	})
 }
 
@@ -287,6 +288,7 @@ func start(t *testing.T, w *world, options ...func(*httpapi.Options)) *client {
 	opt := httpapi.Options{
 		Accounts: w, Commands: w, Rater: sampleDeck(t), Now: func() time.Time { return quotedAt }, Ready: w.ready, Registerer: reg, Gatherer: reg,
 		Log:       slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Gate:      auth.Open{},
 		ApplyWait: 10 * time.Second, // a test that waits that long has failed
 	}
 	for _, o := range options {

@@ -16,14 +16,17 @@ import (
 // API is a client of creditstream's HTTP API.
 type API struct {
 	base    string
+	token   string // "": none is needed
 	client  *http.Client
 	backoff kafka.Backoff
 }
 
-// NewAPI returns a client of the API at base, such as http://127.0.0.1:8080.
-func NewAPI(base string) *API {
+// NewAPI returns a client of the API at base, such as http://127.0.0.1:8080. token
+// may be empty where none is needed.
+func NewAPI(base, token string) *API {
 	return &API{
 		base:    base,
+		token:   token,
 		client:  &http.Client{Timeout: 20 * time.Second}, // more than an answer may take
 		backoff: kafka.Backoff{Base: 100 * time.Millisecond, Max: 2 * time.Second},
 	}
@@ -68,6 +71,9 @@ func (a *API) once(ctx context.Context, method, path, key string, body []byte) (
 	}
 	if len(body) > 0 {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if a.token != "" {
+		req.Header.Set("Authorization", "Bearer "+a.token)
 	}
 	if key != "" {
 		req.Header.Set("Idempotency-Key", key)

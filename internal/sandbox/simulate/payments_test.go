@@ -47,7 +47,7 @@ func newPayApp(t *testing.T) *payApp {
 func (p *payApp) run(t *testing.T) (stop func()) {
 	t.Helper()
 	s, err := simulate.NewPayments(simulate.PaymentOptions{
-		Client: p.client, Topic: topic, API: simulate.NewAPI(p.url), File: p.file, Decline: []string{"poor"},
+		Client: p.client, Topic: topic, API: simulate.NewAPI(p.url, ""), File: p.file, Decline: []string{"poor"},
 		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

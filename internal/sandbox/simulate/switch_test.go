@@ -74,7 +74,7 @@ func calls(t *testing.T, seed byte, n int, account http.HandlerFunc) []string {
 	var mu sync.Mutex
 	now := time.Date(2026, 11, 22, 7, 0, 0, 0, time.UTC)
 	sw := simulate.NewSwitch(simulate.SwitchOptions{
-		Client: client, Topic: "cdrs", API: simulate.NewAPI(api.URL), Rate: 1000, Seed: [32]byte{seed},
+		Client: client, Topic: "cdrs", API: simulate.NewAPI(api.URL, ""), Rate: 1000, Seed: [32]byte{seed},
 		Now: func() time.Time { // every look sees the same time go by
 			mu.Lock()
 			defer mu.Unlock()

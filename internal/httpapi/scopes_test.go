@@ -1,0 +1,81 @@
+package httpapi_test
+
+import (
+	"testing"
+
+	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/auth"
+	"github.com/creditstream/creditstream/internal/httpapi"
+)
+
+// A named gate takes the scopes that a token is made of for its name too.
+type namedGate struct{ auth.Open }
+
+func (namedGate) Token(authorization []string) (auth.Caller, error) {
+	if len(authorization) != 1 {
+		return auth.Caller{}, &auth.RefusedError{Reason: auth.NoCredentials, Detail: "Send a token."}
+	}
+	scopes, err := auth.ParseScopes(authorization[0])
+	return auth.Caller{How: auth.ByToken, Name: authorization[0], Scopes: scopes}, err
+}
+
+func gated(o *httpapi.Options) { o.Gate = namedGate{} }
+
+func as(scopes string) string { return "Authorization: " + scopes }
+
+func TestWhoMayUseWhatPeopleDo(t *testing.T) {
+	t.Parallel()
+	r := startReal(t, gated)
+	r.do(acme, `{"currency":"USD"}`, as("admin")).is(200)
+	const why = `"currency":"USD","reason":"r"}`
+	for request, tc := range map[string]struct{ body, needs string }{
+		"GET /v1/accounts":              {"", "read"},
+		"GET /v1/accounts/acme/ledger":  {"", "read"},
+		adjustments:                     {`{"amount":"-1",` + why, "admin"},
+		grants:                          {`{"amount":"1","expires_at":"2027-01-01T00:00:00Z","reason":"r"}`, "admin"},
+		closing:                         {`{"force":true}`, "admin"},
+		"POST /v1/accounts/acme/resume": {"", "admin"},
+		recharges + "1/abandon":         {"", "admin"},
+	} {
+		r.do(request, tc.body, key).is(401)
+		for _, scope := range []string{"read", "authorize", "fund"} {
+			if scope != tc.needs {
+				r.do(request, tc.body, key, as(scope)).is(403, tc.needs).because("scope_missing")
+			}
+		}
+		if a := r.do(request, tc.body, key, as(tc.needs)); a.code == 401 || a.code == 403 {
+			t.Errorf("%s: %s", request, a.text)
+		}
+	}
+	r.do("GET /v1/accounts/acme/ledger", "", as("read")).is(200, `"number":2`)
+}
+
+func TestTheOperatorIsTheTokenUnlessNamed(t *testing.T) {
+	t.Parallel()
+	c := start(t, newWorld(), gated)
+	c.do(acme, complete, as("admin")).is(200)
+	c.do(adjustments, `{"amount":"1","currency":"USD","reason":"r"}`, key, as("admin")).is(200)
+	c.do(adjustments, `{"amount":"1","currency":"USD","reason":"r"}`, key, as("admin,read")).is(409).because("idempotency_key_reused") // another one has decided it
+	c.do(adjustments, `{"amount":"1","currency":"USD","reason":"r","operator":"ann"}`, keyed("k2"), as("admin")).is(200)
+	for i, want := range map[int]string{0: "admin", 2: "ann"} {
+		if got := c.commands(1)[i]; got.Operator != want || got.Type != balance.Adjust {
+			t.Errorf("%d: %+v", i, got)
+		}
+	}
+}
+
+// A token that may not read accounts learns of a purchase that is wrong in itself,
+// and nothing that depends on the account.
+func TestAPurchaseTellsNothingOfTheAccount(t *testing.T) {
+	t.Parallel()
+	r := startReal(t, gated)
+	r.do(acme, `{"currency":"JPY"}`, as("admin")).is(200)
+	hidden := r.do(topUp, `{"amount":"0.5"}`, key, as("fund")).is(409).because("not_applied")
+	nobody := r.do("POST /v1/accounts/nobody/top-ups", `{"amount":"0.5"}`, key, as("fund")).is(409)
+	if hidden.text != nobody.text {
+		t.Errorf("%s\nand %s", hidden.text, nobody.text)
+	}
+	r.do(topUp, `{"amount":"0.5"}`, key, as("fund,read")).is(422).because("amount_not_payable")
+	r.do(topUp, `{"amount":"100001"}`, key, as("fund")).is(422).because("above_max_purchase")
+	r.do(topUp, `{"amount":"5"}`, key, as("fund")).is(200, `{"status":"applied"}`)
+}
