@@ -116,13 +116,12 @@ type putInput struct {
 func (s *server) accountRoutes() {
 	route(s, auth.Read, huma.Operation{
 		OperationID: "get-account", Method: http.MethodGet, Path: "/v1/accounts/{id}", Summary: "Read an account",
-		Responses: answers("The account", exampleAccount()), Errors: []int{http.StatusNotFound, http.StatusServiceUnavailable},
+		Errors: []int{http.StatusNotFound, http.StatusServiceUnavailable},
 	}, s.getAccount)
 	route(s, auth.Admin, s.bodyOperation(huma.Operation{
 		OperationID: "put-account", Method: http.MethodPut, Path: "/v1/accounts/{id}", Summary: "Create or change an account",
 		Description: "Fields given are set, null removes, the others stay as they are. A closed account is opened again.",
-	}, `{"currency": "USD", "low_balance": ["10.00", "15%"], "auto_recharge": {"enabled": true, "trigger": "20.00", "amount": "50.00",
-		"payment_method": "pm_1", "caps": {"per_day": {"count": 3}, "per_month": {"amount": "500.00"}}}}`), s.putAccount)
+	}), s.putAccount)
 }
 
 func (s *server) getAccount(ctx context.Context, in *getInput) (*getOutput, error) {

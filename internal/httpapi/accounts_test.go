@@ -32,7 +32,7 @@ func TestAnAccountIsShownAsTheIssueSays(t *testing.T) {
 		a := c.accounts["acme"]
 		a.Spent, a.Lots[0].Remaining = 87_654_400, 12_345_600
 	})
-	c.request(7)
+	c.request("acme", 7)
 	const want = `{"id":"acme","currency":"USD","balance":"12.345600","status":"active","low_balance":["10.000000","2.500000"],` +
 		`"overdraft_limit":"0.000000","block_high_risk":false,"lots":[{"amount":"100.000000","remaining":"12.345600","purchased_at":"2026-11-22T07:00:00Z","expires_at":"2027-11-22T07:00:00Z"}],` +
 		`"auto_recharge":{"enabled":true,"trigger":"20.000000","amount":"50.000000","payment_method":"pm_1","state":"pending","pending":"acme/7"}}`
@@ -171,7 +171,7 @@ func TestBodiesThatAreRefused(t *testing.T) {
 	t.Parallel()
 	c := start(t, newWorld())
 	c.do(acme, complete).is(200)
-	c.request(1)
+	c.request("acme", 1)
 	result := "POST /v1/recharges/acme/1/result"
 	for _, tc := range []struct {
 		request, body string
@@ -274,7 +274,7 @@ func TestResultsOfRecharges(t *testing.T) {
 	c.do(result, paid).is(404).because("unknown_account")
 	c.do(acme, complete).is(200)
 	c.do(result, paid).is(409, "No recharge of this number").because("no_request")
-	c.request(1)
+	c.request("acme", 1)
 	c.do(result, `{"status":"succeeded","amount":"50","currency":"EUR"}`).is(409, "not in the account's currency").because("currency_mismatch")
 	c.do(result, declined).is(200, `"state":"suspended"`)
 	c.do(result, declined).is(200)

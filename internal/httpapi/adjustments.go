@@ -28,7 +28,7 @@ func (s *server) adjustmentRoute() {
 		OperationID: "adjust", Method: http.MethodPost, Path: "/v1/accounts/{id}/adjustments", Summary: "Give or take money by hand",
 		Description: "For refunds and corrections. What is given is a lot of its own and valid as a purchase is; what is taken may leave the balance below zero.",
 		Errors:      []int{http.StatusNotFound},
-	}, `{"amount": "-4.20", "currency": "USD", "reason": "refunded to the card, ticket 4711", "operator": "support-7"}`), s.adjust)
+	}), s.adjust)
 }
 
 func (s *server) adjust(ctx context.Context, in *adjustmentInput) (*changeOutput, error) {

@@ -105,12 +105,13 @@ func New(opt Options) http.Handler {
 	s.rechargeRoutes()
 	s.quoteRoute()
 	s.healthRoutes()
-	s.documentRoute()
+	addExamples(s.huma.OpenAPI())
+	s.documentRoutes()
 	return newFront(mux, opt.Registerer, opt.Log)
 }
 
 // config is huma's, without what it adds unasked: a docs page that loads scripts
-// from elsewhere, $schema in bodies, routes for single schemas, and its own
+// from elsewhere (ours is in page.go), $schema in bodies, routes for single schemas, and its own
 // openapi route, which builds the document in a data race.
 func config(version string) huma.Config {
 	c := huma.DefaultConfig("creditstream", version)
@@ -122,17 +123,25 @@ func config(version string) huma.Config {
 	return c
 }
 
-// documentRoute serves the OpenAPI document, made at the first request for it.
-func (s *server) documentRoute() {
-	document := sync.OnceValues(func() ([]byte, error) { return json.Marshal(s.huma.OpenAPI()) })
-	s.plain(auth.Anyone, "GET /openapi.json", func(w http.ResponseWriter, r *http.Request) {
-		b, err := document()
+// documentRoutes serve the OpenAPI document, for programs and for people. Both are
+// made at the first request for one, when all routes are in it.
+func (s *server) documentRoutes() {
+	s.document("GET /openapi.json", "application/json", func(doc *huma.OpenAPI) ([]byte, error) { return json.Marshal(doc) })
+	s.document("GET /docs", "text/html; charset=utf-8", writePage)
+}
+
+func (s *server) document(pattern, contentType string, write func(*huma.OpenAPI) ([]byte, error)) {
+	policy := pagePolicy()
+	made := sync.OnceValues(func() ([]byte, error) { return write(s.huma.OpenAPI()) })
+	s.plain(auth.Anyone, pattern, func(w http.ResponseWriter, r *http.Request) {
+		b, err := made()
 		if err != nil {
 			s.opt.Log.ErrorContext(r.Context(), "cannot write the OpenAPI document", "error", err)
 			writeProblem(w, problem(http.StatusInternalServerError, reasonInternal, "There is no OpenAPI document."))
 			return
 		}
-		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Type", contentType)
+		w.Header().Set("Content-Security-Policy", policy)
 		_, _ = w.Write(b)
 	})
 }
@@ -145,10 +154,9 @@ func (s *server) changeOperation(op huma.Operation) huma.Operation {
 }
 
 // bodyOperation completes an operation that makes a change and reads a body.
-func (s *server) bodyOperation(op huma.Operation, example string) huma.Operation {
+func (s *server) bodyOperation(op huma.Operation) huma.Operation {
 	op = s.changeOperation(op)
 	op.MaxBodyBytes, op.BodyReadTimeout = maxBodyBytes, s.opt.BodyTimeout
-	op.RequestBody = asks(example)
 	op.Errors = append(op.Errors, http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	return op
 }

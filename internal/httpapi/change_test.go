@@ -190,6 +190,7 @@ func TestManyRepeatsAtOnceCountOnce(t *testing.T) {
 			c.do(topUp, `{"amount":"1.5"}`, fmt.Sprintf("Idempotency-Key: k%d", i%keys)).is(200)
 			c.do("GET /v1/accounts/acme", "").is(200)
 			c.do("GET /openapi.json", "").is(200)
+			c.do("GET /docs", "").is(200)
 		})
 	}
 	all.Wait()

@@ -27,7 +27,7 @@ func (s *server) closeRoute() {
 		Description: "authorize allows it no more calls and auto-recharge buys nothing more. Calls that were made, and payments that were asked for, still count. " +
 			"It is refused while money is left or a recharge waits for its result, unless forced. A PUT opens it again.",
 		Errors: []int{http.StatusNotFound},
-	}, `{"force": true}`), s.close)
+	}), s.close)
 }
 
 func (s *server) close(ctx context.Context, in *closeInput) (*changeOutput, error) {

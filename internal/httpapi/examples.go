@@ -1,56 +1,65 @@
 package httpapi
 
 import (
+	"embed"
 	"encoding/json"
-	"time"
+	"maps"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
-
-	"github.com/creditstream/creditstream/rating"
 )
 
-// What the OpenAPI document shows of bodies. Answers are values of their types, so
-// that an example has all members.
+// The examples of the OpenAPI document: OPERATION.request.json, OPERATION.200.json
+// (or .txt), change.200.json and change.202.json for all operations that answer as
+// changes do, and problem.400.json and so on.
+//
+//go:embed examples
+var exampleFiles embed.FS
 
-const jsonType = "application/json"
-
-//nolint:gochecknoglobals // immutable
-var exampleTime = time.Date(2026, 11, 22, 7, 0, 0, 0, time.UTC)
-
-// answers describes an answer of 200; huma adds the schema.
-func answers(description string, example any) map[string]*huma.Response {
-	return map[string]*huma.Response{"200": {
-		Description: description, Content: map[string]*huma.MediaType{jsonType: {Example: example}},
-	}}
+// example returns that of the first name that there is one of, and nil if there
+// is none: a test finds what lacks one.
+func example(names ...string) any {
+	for _, name := range names {
+		if b, err := exampleFiles.ReadFile("examples/" + name + ".json"); err == nil {
+			return json.RawMessage(b)
+		}
+		if b, err := exampleFiles.ReadFile("examples/" + name + ".txt"); err == nil {
+			return string(b)
+		}
+	}
+	return nil
 }
 
-// asks describes a body; huma adds the schema.
-func asks(example string) *huma.RequestBody {
-	return &huma.RequestBody{Content: map[string]*huma.MediaType{jsonType: {Example: json.RawMessage(example)}}}
-}
-
-func exampleAccount() *account {
-	trigger, amount, count := rating.Micros(20_000_000), rating.Micros(50_000_000), int64(3)
-	return &account{
-		ID: "acme", Currency: "USD", Balance: 12_345_600, Status: "active", HighRisk: true,
-		Lots: []lot{{Amount: 100_000_000, Remaining: 12_345_600, PurchasedAt: exampleTime, ExpiresAt: exampleTime.AddDate(1, 0, 0)}},
-		AutoRecharge: &autoRecharge{
-			Enabled: true, Trigger: &trigger, Amount: &amount, PaymentMethod: "pm_1", Caps: &caps{PerDay: &bound{Count: &count}},
-			State: "pending", Pending: "acme/7",
-		},
+// addExamples gives every body of the document its example.
+func addExamples(doc *huma.OpenAPI) {
+	for _, op := range operations(doc) {
+		if op.RequestBody != nil {
+			for _, m := range op.RequestBody.Content {
+				m.Example = example(op.OperationID + ".request")
+			}
+		}
+		_, isChange := op.Responses["202"]
+		for code, r := range op.Responses {
+			names := []string{op.OperationID + "." + code}
+			if isChange {
+				names = append(names, "change."+code)
+			}
+			for _, m := range r.Content {
+				m.Example = example(append(names, "problem."+code)...)
+			}
+		}
 	}
 }
 
-func exampleQuote() *quote {
-	return &quote{
-		Charge: rating.Charge{
-			Destination: "United Kingdom London", Prefix: "4420", ChargedSeconds: 90, Amount: 18_000, Currency: "USD", Deck: "0dfb45e094057ec2", Rule: 5,
-		},
-		Kind: "user_out", AnsweredAt: exampleTime,
-		Explain: &rating.Explanation{
-			Why: "rule 5 of deck.yaml: scope international, table outbound.csv", Table: "outbound.csv", DurationMillis: 90_000, Seconds: 90,
-			Steps: []rating.Part{{Seconds: 90, Increments: 90, Increment: 1, Price: "0.012", Amount: "0.018"}},
-			Sum:   "0.018", Rounded: "0.018000",
-		},
+// operations lists all operations by path, and of a path in the order of the methods.
+func operations(doc *huma.OpenAPI) (ops []*huma.Operation) {
+	for _, path := range slices.Sorted(maps.Keys(doc.Paths)) {
+		item := doc.Paths[path]
+		for _, op := range []*huma.Operation{item.Get, item.Put, item.Post, item.Patch, item.Delete} {
+			if op != nil {
+				ops = append(ops, op)
+			}
+		}
 	}
+	return ops
 }

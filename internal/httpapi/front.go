@@ -74,6 +74,10 @@ func (f *front) recover(ctx context.Context, out *answer, route string) {
 }
 
 func (f *front) serve(w http.ResponseWriter, r *http.Request, route string) {
+	if headBytes(r) > maxHeadBytes {
+		writeProblem(w, problem(http.StatusRequestHeaderFieldsTooLarge, reasonHead, "The head of the request is larger than %d bytes.", maxHeadBytes))
+		return
+	}
 	if route == otherRoute {
 		f.noRoute(w, r)
 		return
@@ -84,6 +88,19 @@ func (f *front) serve(w http.ResponseWriter, r *http.Request, route string) {
 		return
 	}
 	f.mux.ServeHTTP(w, r)
+}
+
+// maxHeadBytes bounds the target and the header of a request.
+const maxHeadBytes = 16 << 10
+
+func headBytes(r *http.Request) int {
+	n := len(r.RequestURI)
+	for name, values := range r.Header {
+		for _, v := range values {
+			n += len(name) + len(v)
+		}
+	}
+	return n
 }
 
 // route returns the path of the pattern that matches. A path that the mux would
@@ -116,7 +133,7 @@ func (f *front) noRoute(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	writeProblem(w, problem(http.StatusNotFound, reasonNoRoute, "There is no such route: see /openapi.json."))
+	writeProblem(w, problem(http.StatusNotFound, reasonNoRoute, "There is no such route: see /docs."))
 }
 
 func methodLabel(method string) string {

@@ -35,7 +35,7 @@ func TestRoutesThatAreNot(t *testing.T) {
 	c := start(t, newWorld())
 	for _, request := range []string{
 		"GET /", "GET /v1", "POST /v1", "GET /v1/accounts/", "GET /v1/accounts/acme/", "PUT /v1//accounts/acme",
-		"GET /v1/accounts/x/../y", "GET /docs", "GET /openapi", "GET /openapi.yaml", "GET /schemas/Account.json", "PUT /v1/accounts/acme/top-ups/1",
+		"GET /v1/accounts/x/../y", "GET /docs/", "GET /openapi", "GET /openapi.yaml", "GET /schemas/Account.json", "PUT /v1/accounts/acme/top-ups/1",
 	} {
 		c.do(request, "").is(404).because("no_such_route")
 	}

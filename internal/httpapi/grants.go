@@ -29,7 +29,7 @@ func (s *server) grantRoute() {
 		OperationID: "grant", Method: http.MethodPost, Path: "/v1/accounts/{id}/grants", Summary: "Add promotional credit",
 		Description: "A lot with an expiry of its own. It is no purchase: it ends no suspension of auto-recharge, and percentages of the last purchase stay.",
 		Errors:      []int{http.StatusNotFound},
-	}, `{"amount": "5.00", "expires_at": "2027-01-31T00:00:00Z", "reason": "welcome", "operator": "marketing"}`), s.grant)
+	}), s.grant)
 }
 
 func (s *server) grant(ctx context.Context, in *grantInput) (*changeOutput, error) {

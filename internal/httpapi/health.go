@@ -29,7 +29,7 @@ func textResponse(description string) map[string]*huma.Response {
 func (s *server) healthRoutes() {
 	route(s, auth.Anyone, huma.Operation{
 		OperationID: "livez", Method: http.MethodGet, Path: "/livez", Summary: "Is the process alive",
-		Responses: textResponse("It is"),
+		Responses: textResponse("It is"), Errors: []int{http.StatusInternalServerError},
 	}, func(context.Context, *struct{}) (*textOutput, error) { return plainText("alive"), nil })
 	route(s, auth.Anyone, huma.Operation{
 		OperationID: "readyz", Method: http.MethodGet, Path: "/readyz", Summary: "Does the process do its work",

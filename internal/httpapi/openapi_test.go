@@ -1,11 +1,24 @@
 package httpapi_test
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
 )
+
+type media struct {
+	Schema  map[string]any
+	Example json.RawMessage
+}
+
+// exampleBody returns the example of a body, if there is one.
+func exampleBody(content map[string]media) string { return string(content["application/json"].Example) }
 
 type document struct {
 	OpenAPI string
@@ -17,9 +30,10 @@ type document struct {
 		}
 		RequestBody struct {
 			Required bool
-			Content  map[string]struct{ Schema map[string]any }
+			Content  map[string]media
 		}
-		Responses map[string]struct{ Content map[string]any }
+		Responses map[string]struct{ Content map[string]media }
+		Security  []map[string][]string
 	}
 	Components struct{ Schemas map[string]map[string]any }
 }
@@ -102,5 +116,89 @@ func TestTheSchemaOfSettingsSaysWhatMayBeNull(t *testing.T) {
 	}
 	if d.Components.Schemas["Account"]["additionalProperties"] != true {
 		t.Error("members may not be added to Account")
+	}
+}
+
+// Every body of every route has an example that fits its schema; those of requests
+// are accepted.
+func TestEveryRouteHasExamples(t *testing.T) {
+	t.Parallel()
+	c := start(t, newWorld())
+	c.do(acme, complete).is(200)
+	c.request("acme", 7)
+	text := c.do("GET /openapi.json", "").is(200).text
+	var d document
+	if err := json.Unmarshal([]byte(text), &d); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource("api.json", whole); err != nil {
+		t.Fatal(err)
+	}
+	check := func(where, pointer string, m media) {
+		t.Helper()
+		if len(m.Example) == 0 || string(m.Example) == "null" {
+			t.Errorf("%s: no example: add a file to examples", where)
+			return
+		}
+		schema, err := compiler.Compile("api.json#" + pointer)
+		if err != nil {
+			t.Fatalf("%s: %v", where, err)
+		}
+		v, err := jsonschema.UnmarshalJSON(strings.NewReader(string(m.Example)))
+		if err == nil {
+			err = schema.Validate(v)
+		}
+		if err != nil {
+			t.Errorf("%s: the example does not fit: %v", where, err)
+		}
+	}
+	escape := strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D").Replace
+	for path, methods := range d.Paths {
+		for method, op := range methods {
+			at := "/paths/" + escape(path) + "/" + method
+			for kind, m := range op.RequestBody.Content {
+				check(op.OperationID+" request", at+"/requestBody/content/"+escape(kind)+"/schema", m)
+				request := strings.NewReplacer("{id}", "acme", "{account}", "acme", "{n}", "7").Replace(strings.ToUpper(method) + " " + path)
+				c.do(request, string(m.Example), key).is(200)
+			}
+			for code, r := range op.Responses {
+				for kind, m := range r.Content {
+					check(op.OperationID+" "+code, at+"/responses/"+code+"/content/"+escape(kind)+"/schema", m)
+				}
+			}
+		}
+	}
+}
+
+func TestThePageLoadsNothing(t *testing.T) {
+	t.Parallel()
+	c := start(t, newWorld())
+	a := c.do("GET /docs", "").is(200, "<h1>creditstream API</h1>", "POST /v1/accounts/{id}/top-ups", "Needs a token with the scope fund, or a signature.",
+		"auto_recharge.payment_method", "lots[].expires_at", "&#34;amount&#34;: &#34;100.00&#34;", "urn:creditstream:problem:scope_missing", "Idempotency-Key")
+	if a.header.Get("Content-Type") != "text/html; charset=utf-8" {
+		t.Errorf("Content-Type %q", a.header.Get("Content-Type"))
+	}
+	if policy := a.header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none'; style-src 'sha256-") {
+		t.Errorf("policy %q", policy)
+	}
+	for _, link := range regexp.MustCompile(`(?i)(href|src|url|action)\s*[=(]\s*["']?([^"' >)]*)`).FindAllStringSubmatch(a.text, -1) {
+		if !strings.HasPrefix(link[2], "#") && link[2] != "openapi.json" {
+			t.Errorf("the page names %q", link[0])
+		}
+	}
+	for _, no := range []string{"<script", "<img", "<link", "@import", "ZgotmplZ", "<no value>"} {
+		if strings.Contains(a.text, no) {
+			t.Errorf("%s is in the page", no)
+		}
+	}
+	style := a.text[strings.Index(a.text, "<style>")+len("<style>") : strings.Index(a.text, "</style>")]
+	sum := sha256.Sum256([]byte(style))
+	if hash := base64.StdEncoding.EncodeToString(sum[:]); !strings.Contains(a.header.Get("Content-Security-Policy"), "'sha256-"+hash+"'") {
+		t.Error("the policy does not allow the page's own style")
 	}
 }

@@ -15,6 +15,7 @@ import (
 const (
 	reasonInternal        = "internal_error"
 	reasonNoRoute         = "no_such_route"
+	reasonHead            = "head_too_large"
 	reasonMethod          = "method_not_allowed"
 	reasonCrossOrigin     = "cross_origin"
 	reasonUnknown         = "unknown_account"

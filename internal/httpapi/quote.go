@@ -41,7 +41,7 @@ func (s *server) quoteRoute() {
 	route(s, auth.Read|auth.Authorize, huma.Operation{
 		OperationID: "get-quote", Method: http.MethodGet, Path: "/v1/quote", Summary: "What a call would cost, and why",
 		Description: "Prices a call by the decks in force, exactly as a CDR would be, and shows the arithmetic. Nothing is charged or reserved.",
-		Responses:   answers("The price", exampleQuote()), Errors: []int{http.StatusUnprocessableEntity},
+		Errors:      []int{http.StatusUnprocessableEntity},
 	}, s.quote)
 }
 

@@ -21,7 +21,7 @@ type rechargeResult struct {
 	Status   string              `json:"status" enum:"succeeded,declined"`
 	Amount   field[amount]       `json:"amount,omitzero" doc:"succeeded: what was paid; it is credited as it is"`
 	Currency field[currencyCode] `json:"currency,omitzero" doc:"succeeded: must be the account's"`
-	Code     field[word]         `json:"code,omitzero" doc:"declined: the payment service's code, such as expired_card"`
+	Code     field[word]         `json:"code,omitzero" example:"expired_card" doc:"declined: the payment service's code, such as expired_card"`
 }
 
 func (s *server) rechargeRoutes() {
@@ -30,7 +30,7 @@ func (s *server) rechargeRoutes() {
 		Summary:     "Report what became of a recharge",
 		Description: "For payment services. A recharge is credited once: the same result may be sent again, and late.",
 		Errors:      []int{http.StatusNotFound},
-	}, `{"status": "succeeded", "amount": "50.00", "currency": "USD"}`), s.rechargeResult)
+	}), s.rechargeResult)
 	route(s, auth.Admin, s.changeOperation(huma.Operation{
 		OperationID: "abandon-recharge", Method: http.MethodPost, Path: "/v1/recharges/{account}/{n}/abandon",
 		Summary:     "Give up an unresolved recharge",

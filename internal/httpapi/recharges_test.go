@@ -127,7 +127,7 @@ func TestDeclineCodesAreClassedInTheCommand(t *testing.T) {
 	} {
 		c := start(t, newWorld())
 		c.do(acme, complete).is(200)
-		c.request(1)
+		c.request("acme", 1)
 		c.do(recharges+"1/result", `{"status":"declined","code":"`+code+`"}`).is(200)
 		if got := c.commands(1)[0].Class; got != want {
 			t.Errorf("%s is %s, want %s", code, got, want)

@@ -23,33 +23,6 @@ func gated(o *httpapi.Options) { o.Gate = namedGate{} }
 
 func as(scopes string) string { return "Authorization: " + scopes }
 
-func TestWhoMayUseWhatPeopleDo(t *testing.T) {
-	t.Parallel()
-	r := startReal(t, gated)
-	r.do(acme, `{"currency":"USD"}`, as("admin")).is(200)
-	const why = `"currency":"USD","reason":"r"}`
-	for request, tc := range map[string]struct{ body, needs string }{
-		"GET /v1/accounts":              {"", "read"},
-		"GET /v1/accounts/acme/ledger":  {"", "read"},
-		adjustments:                     {`{"amount":"-1",` + why, "admin"},
-		grants:                          {`{"amount":"1","expires_at":"2027-01-01T00:00:00Z","reason":"r"}`, "admin"},
-		closing:                         {`{"force":true}`, "admin"},
-		"POST /v1/accounts/acme/resume": {"", "admin"},
-		recharges + "1/abandon":         {"", "admin"},
-	} {
-		r.do(request, tc.body, key).is(401)
-		for _, scope := range []string{"read", "authorize", "fund"} {
-			if scope != tc.needs {
-				r.do(request, tc.body, key, as(scope)).is(403, tc.needs).because("scope_missing")
-			}
-		}
-		if a := r.do(request, tc.body, key, as(tc.needs)); a.code == 401 || a.code == 403 {
-			t.Errorf("%s: %s", request, a.text)
-		}
-	}
-	r.do("GET /v1/accounts/acme/ledger", "", as("read")).is(200, `"number":2`)
-}
-
 func TestTheOperatorIsTheTokenUnlessNamed(t *testing.T) {
 	t.Parallel()
 	c := start(t, newWorld(), gated)

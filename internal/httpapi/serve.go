@@ -28,7 +28,7 @@ func serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logge
 		ReadTimeout:       15 * time.Second, // of a body that no route reads; the others have BodyTimeout
 		WriteTimeout:      30 * time.Second, // more than AppendTimeout and ApplyWait together
 		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
+		MaxHeaderBytes:    2 * maxHeadBytes, // what is between gets a problem; more, a line of text by net/http
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	served := make(chan error, 1)

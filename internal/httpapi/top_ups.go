@@ -24,7 +24,7 @@ func (s *server) topUpRoutes() {
 	route(s, auth.Fund, s.bodyOperation(huma.Operation{
 		OperationID: "top-up", Method: http.MethodPost, Path: "/v1/accounts/{id}/top-ups", Summary: "Add money by hand",
 		Errors: []int{http.StatusNotFound},
-	}, `{"amount": "100.00"}`), s.topUp)
+	}), s.topUp)
 }
 
 // topUp appends without asking whether the account is there: the order of the

@@ -119,6 +119,15 @@ func (w *world) Account(_ context.Context, id string) (*balance.Account, error) 
 	return &c, nil
 }
 
+// Accounts and Ledger find nothing: tests of lists have a real store.
+func (w *world) Accounts(context.Context, string, int) ([]balance.AccountSummary, error) {
+	return nil, nil
+}
+
+func (w *world) Ledger(context.Context, string, int64, int) ([]balance.LedgerEntry, error) {
+	return nil, nil
+}
+
 func (w *world) ready() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -266,12 +275,12 @@ func within[T any](t *testing.T, c <-chan T) (v T) {
 	return v
 }
 
-// request lets acme wait for the result of its recharge n.
-func (w *world) request(n int64) {
+// request lets an account wait for the result of its recharge n.
+func (w *world) request(account string, n int64) {
 	w.change(func() {
-		r := w.accounts["acme"].AutoRecharge
+		r := w.accounts[account].AutoRecharge
 		r.State, r.N, r.Pending = "pending", n, *r.Amount
-		w.answered[rechargeID("acme", n)] = "open"
+		w.answered[rechargeID(account, n)] = "open"
 	})
 }
 
@@ -286,7 +295,7 @@ func start(t *testing.T, w *world, options ...func(*httpapi.Options)) *client {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	opt := httpapi.Options{
-		Accounts: w, Commands: w, Rater: sampleDeck(t), Now: func() time.Time { return quotedAt }, Ready: w.ready, Registerer: reg, Gatherer: reg,
+		Accounts: w, Lists: w, Commands: w, Rater: sampleDeck(t), Now: func() time.Time { return quotedAt }, Ready: w.ready, Registerer: reg, Gatherer: reg,
 		Log:       slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Gate:      auth.Open{},
 		ApplyWait: 10 * time.Second, // a test that waits that long has failed
