@@ -40,5 +40,7 @@
 //	pending --declined, hard or action required, or third soft--> suspended
 //	pending --recharge.unanswered--> unresolved (a late result still counts)
 //	unresolved --recharge.abandon--> idle
-//	suspended --new payment method | recharge.resume | money in--> idle
+//	idle --recharge.request over a cap--> capped --recharge.retry (the window ends), other settings--> idle
+//	suspended, cooling --new payment method, switched on, recharge.resume--> idle
+//	suspended --paid for by hand--> idle
 package balance

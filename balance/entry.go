@@ -101,7 +101,7 @@ func EventKinds() []string {
 		"recharge.requested", "recharge.succeeded", "recharge.failed", "recharge.suppressed", "recharge.unresolved",
 		"recharge.mismatched",
 		"credit.expiring", "credit.expired",
-		"account.suspended", "account.closed",
+		"account.suspended", "account.resumed", "account.closed",
 	}
 }
 

@@ -146,12 +146,18 @@ func (s *Settings) UnmarshalJSON(b []byte) error {
 		LotMonths       json.RawMessage `json:"lot_months"`
 		OverdraftLimit  json.RawMessage `json:"overdraft_limit"`
 		BlockedPrefixes json.RawMessage `json:"blocked_prefixes"`
-		BlockHighRisk   *bool           `json:"block_high_risk"`
+		BlockHighRisk   json.RawMessage `json:"block_high_risk"`
 	}
 	if err := strict(b, &raw); err != nil {
 		return err
 	}
-	*s = Settings{Currency: raw.Currency, BlockHighRisk: raw.BlockHighRisk}
+	*s = Settings{Currency: raw.Currency}
+	if raw.BlockHighRisk != nil { // null brings the default back
+		s.BlockHighRisk = new(string(raw.BlockHighRisk) == "null")
+		if err := json.Unmarshal(raw.BlockHighRisk, s.BlockHighRisk); err != nil {
+			return fmt.Errorf("block_high_risk: %w", err)
+		}
+	}
 	return errors.Join(
 		member(raw.LowBalance, "low_balance", &s.LowBalance),
 		member(raw.AutoRecharge, "auto_recharge", &s.AutoRecharge),

@@ -102,7 +102,7 @@ func (c *Command) validateGrant() error {
 	if c.ID == "" {
 		bad("a grant needs an id (Idempotency-Key)")
 	}
-	if c.Expires.UnixMilli() < 1 || c.Expires.Year() > maxYear {
+	if c.Expires.UnixMilli() < 1 || c.Expires.UTC().Year() > maxYear {
 		bad("expires %s: a time until the end of %d is expected", c.Expires.Format(time.RFC3339), maxYear)
 	}
 	return errors.Join(errs...)

@@ -13,8 +13,8 @@ local function fmt(x)
 end
 
 local FIELDS = { 'spent', 'funded', 'forfeited', 'trip', 'cur', 'at', 'seq', 'low', 'neg', 'levels', 'auto', 'trigger',
-  'recharge', 'n', 'state', 'seen', 'closed' }
-local TEXT = { cur = '', levels = '', low = '', state = 'idle', auto = '0', closed = '0', trigger = '', recharge = '' }
+  'recharge', 'n', 'state', 'seen', 'closed', 'overdraft' }
+local TEXT = { cur = '', levels = '', low = '', state = 'idle', auto = '0', closed = '0', trigger = '', recharge = '', overdraft = '' }
 
 -- The account behind an HMGET of FIELDS; nil when it does not exist.
 local function load(id, h)
@@ -89,7 +89,8 @@ local function look(out, t, offset, at)
   local neg = bal < 0 and 1 or 0
   if neg ~= t.neg then
     t.neg = neg
-    emit(out, t, neg == 1 and 'balance.depleted' or 'balance.restored', offset, at)
+    local limit = t.overdraft ~= '' and ' overdraft_limit=' .. t.overdraft or ''
+    emit(out, t, neg == 1 and 'balance.depleted' or 'balance.restored', offset, at, limit)
   end
   if recharges(t) and bal <= tonumber(t.trigger) then
     -- one request closes a gap larger than one amount

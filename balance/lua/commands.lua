@@ -66,15 +66,24 @@ end
 -- When what is bought now expires.
 local function validity(b, t) return months_after(b.now, t.months == '' and VALID or tonumber(t.months)) end
 
+-- Ends a suspension, or the wait after a soft decline.
+local function resume(b, t)
+  if t.state == 'suspended' then b.emit(t, 'account.resumed') end
+  t.state, t.soft = 'idle', 0
+end
+
 -- Adds a lot that somebody has paid for: that ends a suspension.
 local function fund(b, t, kind, amount, name, ref)
   local expires = validity(b, t)
   credit(b, t, kind, amount, name, expires, ref)
-  if t.state == 'suspended' then t.state = 'idle' end
+  if t.state == 'suspended' then resume(b, t) end
   t.last = tonumber(amount)
   set_levels(t)
   return ' amount=' .. amount .. ' expires_at=' .. fmt(expires)
 end
+
+-- What a grant and an adjustment say for people.
+local function said_by(c) return ' reason=' .. c.reason .. ' operator=' .. c.operator end
 
 -- The name of the lot that the command makes.
 local function named(b, letter) return letter .. string.sub(redis.sha1hex(b.id), 1, 12) end
@@ -101,21 +110,27 @@ local function windows(b, t)
   if month > t.month then t.month, t.month_n, t.month_sum = month, 0, 0 end
 end
 
+-- Counts money in the caps' windows.
+local function count(b, t, amount)
+  windows(b, t)
+  t.day_sum, t.month_sum = t.day_sum + amount, t.month_sum + amount
+end
+
 -- Count and sum of a day and of a month; nil or empty where there is no cap.
 local function caps_of(text) return string.match(text, '^(%d*),(%d*),(%d*),(%d*)$') end
 
--- The part of amount that the caps leave, in whole recharges; or nil, the reason
--- and when to ask again.
+-- The part of amount that the caps leave, in whole recharges; or nil, why not (the
+-- reason and the cap) and when to ask again.
 local function capped(b, t, amount)
   windows(b, t)
   local one = tonumber(t.recharge)
   local dn, ds, mn, ms = caps_of(t.caps)
   local function left(sum, cap) return math.floor(math.min(amount, tonumber(cap) - sum) / one) * one end
   for _, w in ipairs({ { 'month', mn, ms, t.month_n, t.month_sum }, { 'day', dn, ds, t.day_n, t.day_sum } }) do
-    local name, n, cap, count, sum = unpack(w)
-    local why = n and n ~= '' and count >= tonumber(n) and '_count'
+    local name, n, cap, had, sum = unpack(w)
+    local why = n and n ~= '' and had >= tonumber(n) and '_count cap_count=' .. n
     if not why and cap and cap ~= '' then
-      if left(sum, cap) < one then why = '_amount' else amount = left(sum, cap) end
+      if left(sum, cap) < one then why = '_amount cap_amount=' .. cap else amount = left(sum, cap) end
     end
     if why then return nil, name .. why, name == 'day' and (t.day + 1) * DAY or month_end(b.now) end
   end
@@ -141,7 +156,7 @@ EFFECTS['account.put'] = function(b, t, c)
   if amount ~= '' and least < tonumber(amount) then return 'cap_below_amount' end
   -- a new payment method, or switching it on, is tried at once
   if (t.state == 'suspended' or t.state == 'cooling') and (pm ~= t.pm or auto == '1' and t.auto ~= '1') then
-    t.state, t.soft = 'idle', 0
+    resume(b, t)
   elseif t.state == 'capped' and changes_recharge(t, c) then
     t.state = 'idle'
   end
@@ -150,7 +165,8 @@ EFFECTS['account.put'] = function(b, t, c)
     t.lows, t.low = c.lows, ''
     set_levels(t)
   end
-  for _, f in ipairs({ 'overdraft', 'blocked', 'risk' }) do
+  t.overdraft = c.overdraft or t.overdraft
+  for _, f in ipairs({ 'blocked', 'risk' }) do
     if c[f] then b.write('HSET', t.keys.account, f, c[f]) end
   end
   t.cur, t.closed, t.seen = c.cur or t.cur, '0', t.seen + 1
@@ -173,24 +189,26 @@ EFFECTS['funds.grant'] = function(b, t, c)
   if tonumber(c.expires) <= b.now then return 'already_expired' end
   if t.funded + tonumber(c.amount) > BOUND then return 'out_of_bounds' end
   credit(b, t, 'promotion', c.amount, named(b, 'p'), tonumber(c.expires), key(b))
-  b.emit(t, 'funds.added', ' amount=' .. c.amount .. ' expires_at=' .. c.expires .. ' kind=promotion reference=' .. key(b))
+  b.emit(t, 'funds.added', ' amount=' .. c.amount .. ' expires_at=' .. c.expires .. ' kind=promotion reference=' .. key(b) .. said_by(c))
 end
 
 -- Above zero it is a lot of its own: what was spent may have come from lots that
 -- are gone. Below zero it is spent, like a call.
 EFFECTS['funds.adjust'] = function(b, t, c)
   if c.currency ~= t.cur then return 'currency_mismatch' end
-  local amount = tonumber(c.amount)
+  local amount, more = tonumber(c.amount), ' amount=' .. c.amount
   if amount > 0 then
     if t.funded + amount > BOUND then return 'out_of_bounds' end
-    credit(b, t, 'adjustment', c.amount, named(b, 'a'), validity(b, t), key(b))
+    local expires = validity(b, t)
+    credit(b, t, 'adjustment', c.amount, named(b, 'a'), expires, key(b))
+    more = more .. ' expires_at=' .. fmt(expires)
   else
     if t.adjusted - amount > MOST then return 'out_of_bounds' end
     t.spent, t.adjusted = t.spent - amount, t.adjusted - amount
     if t.spent > BOUND or balance(t) < -BOUND then b.beyond = t.id end
     ledger(b, t, 'adjustment', c.amount, key(b))
   end
-  b.emit(t, 'funds.adjusted', ' amount=' .. c.amount .. ' reference=' .. key(b) .. ' reason=' .. c.reason .. ' operator=' .. c.operator)
+  b.emit(t, 'funds.adjusted', more .. ' reference=' .. key(b) .. said_by(c))
 end
 
 EFFECTS['recharge.request'] = function(b, t, c)
@@ -205,27 +223,30 @@ EFFECTS['recharge.request'] = function(b, t, c)
     return 'over_cap'
   end
   t.n, t.state, t.open = t.n + 1, 'pending', amount
-  t.day_n, t.month_n, t.day_sum, t.month_sum = t.day_n + 1, t.month_n + 1, t.day_sum + amount, t.month_sum + amount
+  t.day_n, t.month_n = t.day_n + 1, t.month_n + 1
+  count(b, t, amount)
   amount = fmt(amount)
   b.remember(t, 'r/' .. c.n, 'open ' .. amount .. ' ' .. b.at)
   b.write('ZADD', b.due, fmt(b.now + ANSWER_WAIT), timer('unanswered', t, c.n))
   b.line(table.concat({ 'p', t.id, c.n, amount, t.cur, t.pm, b.offset, b.at }, ' '))
-  b.emit(t, 'recharge.requested', ' n=' .. c.n .. ' amount=' .. amount)
+  b.emit(t, 'recharge.requested', ' n=' .. c.n .. ' amount=' .. amount .. ' requests_today=' .. fmt(t.day_n))
 end
 
-local function mismatch(b, t, c, why)
-  b.emit(t, 'recharge.mismatched', ' n=' .. c.n .. ' reason=' .. why .. ' amount=' .. (c.amount or '0') .. ' paid_currency=' .. (c.currency or '-'))
+local function mismatch(b, t, c, why, asked)
+  local more = ' n=' .. c.n .. ' reason=' .. why .. ' amount=' .. (c.amount or '0') .. ' paid_currency=' .. (c.currency or '-')
+  b.emit(t, 'recharge.mismatched', more .. (asked and ' requested=' .. asked or ''))
 end
 
 local function succeeded(b, t, c, was, asked, at)
-  if c.currency ~= t.cur then mismatch(b, t, c, 'currency'); return 'currency_mismatch' end
-  if c.amount ~= asked then mismatch(b, t, c, 'amount') end    -- it may have been paid twice
+  if c.currency ~= t.cur then mismatch(b, t, c, 'currency', asked); return 'currency_mismatch' end
+  if c.amount ~= asked then mismatch(b, t, c, 'amount', asked) end    -- it may have been paid twice
   if was == 'paid' then return 'already_credited' end
   if t.funded + tonumber(c.amount) > BOUND then return 'out_of_bounds' end
+  if was == 'declined' then count(b, t, tonumber(c.amount)) end
   b.remember(t, 'r/' .. c.n, 'paid ' .. c.amount .. ' ' .. at)
   local more = fund(b, t, 'recharge', c.amount, 'r' .. c.n, t.id .. '/' .. c.n)
   t.soft = 0
-  if tonumber(c.n) == t.n then t.state, t.open = 'idle', 0 end
+  if tonumber(c.n) == t.n and t.state ~= 'capped' then t.state, t.open = 'idle', 0 end
   b.write('ZREM', b.due, timer('unanswered', t, c.n), timer('retry', t, c.n))
   b.emit(t, 'recharge.succeeded', ' n=' .. c.n .. more)
 end
@@ -247,7 +268,7 @@ local function declined(b, t, c, was, asked, at)
   uncount(b, t, tonumber(asked), tonumber(at))
   t.soft, t.open = t.soft + 1, 0
   local wait = c.class == 'soft' and SOFT_WAITS[t.soft]
-  local what = ' n=' .. c.n .. ' code=' .. c.code .. ' class=' .. c.class
+  local what = ' n=' .. c.n .. ' amount=' .. asked .. ' code=' .. c.code .. ' class=' .. c.class
   if wait then
     t.state = 'cooling'
     b.write('ZADD', b.due, fmt(b.now + wait), timer('retry', t, c.n))
@@ -286,26 +307,32 @@ EFFECTS['recharge.abandon'] = function(_, t, c)
   t.state, t.open, t.seen = 'idle', 0, t.seen + 1
 end
 
-EFFECTS['recharge.resume'] = function(_, t)
+EFFECTS['recharge.resume'] = function(b, t)
   if t.state ~= 'suspended' and t.state ~= 'cooling' then return 'not_suspended' end
-  t.state, t.soft, t.seen = 'idle', 0, t.seen + 1
+  resume(b, t)
+  t.seen = t.seen + 1
 end
 
--- Says what a lot holds some days before it expires; once for each of WARN.
+-- Says what a lot holds some days before it expires, once for each of WARN; when
+-- it is late, for the last of those that are past.
 EFFECTS['lot.warn'] = function(b, t, c)
   b.write('ZREM', b.due, timer('warn', t, c.days .. ':' .. c.lot))
-  local expires, said = b.holds(t, c.lot), 'w/' .. c.lot
+  local expires, said, days = b.holds(t, c.lot), 'w/' .. c.lot, tonumber(c.days)
   if not expires then return 'no_lot' end
-  if tonumber(b.recall(t, said) or math.huge) <= tonumber(c.days) then return 'already_said' end
-  b.remember(t, said, c.days)
-  warn(b, t, c.lot, expires, tonumber(c.days))
+  if tonumber(b.recall(t, said) or math.huge) <= days then return 'already_said' end
+  for _, d in ipairs(WARN) do
+    if d < days and expires - d * DAY <= b.now then days = d end
+  end
+  b.remember(t, said, fmt(days))
+  warn(b, t, c.lot, expires, days)
   if c.amount == '0' or b.now >= expires then return end
-  b.emit(t, 'credit.expiring', ' amount=' .. c.amount .. ' expires_at=' .. fmt(expires) .. ' days=' .. c.days)
+  b.emit(t, 'credit.expiring', ' amount=' .. c.amount .. ' expires_at=' .. fmt(expires) .. ' days=' .. fmt(days))
 end
 
 EFFECTS['lot.expire'] = function(b, t, c)
   b.write('ZREM', b.due, timer('expire', t, c.lot))
-  if not b.holds(t, c.lot) then return 'no_lot' end
+  local expires = b.holds(t, c.lot)
+  if not expires then return 'no_lot' end
   local of, at = string.match(c.lot, ':(%d+):(%d+)$')
   if tonumber(c.amount) > tonumber(of) then return 'more_than_the_lot' end
   t.lots[c.lot] = false
@@ -313,5 +340,5 @@ EFFECTS['lot.expire'] = function(b, t, c)
   b.write('ZREM', t.keys.lots, c.lot)
   b.forget(t, 'w/' .. c.lot)
   ledger(b, t, 'expiry', c.amount, c.lot)
-  if c.amount ~= '0' then b.emit(t, 'credit.expired', ' amount=' .. c.amount .. ' purchased_at=' .. at) end
+  if c.amount ~= '0' then b.emit(t, 'credit.expired', ' amount=' .. c.amount .. ' purchased_at=' .. at .. ' expires_at=' .. fmt(expires)) end
 end
