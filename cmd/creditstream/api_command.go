@@ -19,7 +19,7 @@ import (
 
 // apiConfig is what commands are told that talk to the API.
 type apiConfig struct {
-	url, token, tokenFile, ca string
+	url, token, tokenFile, ca, cert, certKey string
 
 	json bool
 	key  string // Idempotency-Key
@@ -32,6 +32,8 @@ func (c *apiConfig) apiSettings() *settings {
 	s.add("token-file", "", anyText(&c.tokenFile, "file"), "file that holds the token, and nothing else")
 	s.add("token", "", anyText(&c.token, "token"), "the token itself; others on this machine may see a command line: better give "+envName("token")+" or --token-file")
 	s.add("ca", "", anyText(&c.ca, "file"), "certificates in PEM, one of which has signed that of the API; default: those that this machine trusts")
+	s.add("client-cert", "", anyText(&c.cert, "file"), "certificate in PEM to show to an API that asks for one (--tls-client-ca of run)")
+	s.add("client-key", "", anyText(&c.certKey, "file"), "key of --client-cert in PEM")
 	s.add("json", "false", truth(&c.json), "print what the API answers instead of text; of lists, an object a line")
 	return s
 }
@@ -72,7 +74,7 @@ func (c *apiConfig) client() (*apiClient, error) {
 		}
 		c.token = words[0]
 	}
-	return newAPIClient(c.url, c.token, c.ca)
+	return newAPIClient(c, c.token)
 }
 
 // An apiCommand is a command that talks to the API.

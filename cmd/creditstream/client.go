@@ -28,21 +28,27 @@ type apiClient struct {
 	http  *http.Client
 }
 
-// newAPIClient returns a client of the API at base; ca is a file of certificates,
-// or empty for those of this machine.
-func newAPIClient(base, token, ca string) (*apiClient, error) {
+// newAPIClient returns a client of the API as c says, with the token.
+func newAPIClient(c *apiConfig, token string) (*apiClient, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if ca != "" {
-		pem, err := os.ReadFile(ca) //nolint:gosec // the file that we were told to read
+	if c.ca != "" {
+		pem, err := os.ReadFile(c.ca)
 		if err != nil {
 			return nil, usageError{err}
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, usageError{fmt.Errorf("%s: holds no certificate in PEM", ca)}
+			return nil, usageError{fmt.Errorf("%s: holds no certificate in PEM", c.ca)}
 		}
 	}
-	return &apiClient{base: base, token: token, http: &http.Client{
+	if c.cert != "" || c.certKey != "" {
+		cert, err := tls.LoadX509KeyPair(c.cert, c.certKey)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("client-cert %q with client-key %q: %w: expected a certificate and its key, both in PEM", c.cert, c.certKey, err)}
+		}
+		config.Certificates = []tls.Certificate{cert}
+	}
+	return &apiClient{base: c.url, token: token, http: &http.Client{
 		Timeout:       20 * time.Second, // more than an answer may take
 		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, ForceAttemptHTTP2: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // a token is for one address

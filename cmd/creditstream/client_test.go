@@ -1,7 +1,10 @@
 package main
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -96,4 +99,42 @@ func TestTLSOfTheAPI(t *testing.T) {
 	wants(t, out, "1.000000 USD")
 	_, errs := d.run(2, "account", "show", "acme", "--ca", "client_test.go")
 	wants(t, errs, "holds no certificate in PEM")
+}
+
+// An API that asks for certificates of its clients gets one.
+func TestMutualTLS(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewUnstartedServer(answering(200, `{"id":"acme","currency":"USD","balance":"1.000000","status":"active"}`))
+	srv.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS12}
+	srv.StartTLS()
+	defer srv.Close()
+	key, err := x509.MarshalPKCS8PrivateKey(srv.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	file := func(name, kind string, b []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	cert := file("cert.pem", "CERTIFICATE", srv.Certificate().Raw)
+	d := &desk{T: t, url: srv.URL, more: []string{"--ca", cert}}
+	d.refuses(words("account show acme"), "certificate required")
+	out, _ := d.run(0, "account", "show", "acme", "--client-cert", cert, "--client-key", file("key.pem", "PRIVATE KEY", key))
+	wants(t, out, "1.000000 USD")
+	_, errs := d.run(2, "account", "show", "acme", "--client-cert", cert)
+	wants(t, errs, "expected a certificate and its key")
+}
+
+// The limit of purchases reaches the API.
+func TestMaxPurchaseIsTheAPIs(t *testing.T) {
+	t.Parallel()
+	log := slog.New(slog.DiscardHandler)
+	srv := httptest.NewServer(newProcessor(processorConfig{MaxPurchase: 5_000_000}, log, nil).api())
+	defer srv.Close()
+	d := &desk{T: t, url: srv.URL}
+	d.refuses(words("account top-up acme --amount 5.000001"), "422 above_max_purchase", "5.000000", "--max-purchase")
 }

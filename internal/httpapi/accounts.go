@@ -169,9 +169,9 @@ func (s *server) putAccount(ctx context.Context, in *putInput) (*changeOutput, e
 	}
 	if c.Put.Currency == "" {
 		if _, err := s.read(ctx, string(in.ID)); errors.Is(err, balance.ErrUnknownAccount) {
-			return nil, unknown(c)
+			return s.refuse(ctx, c, unknown(c))
 		} else if err != nil {
-			return nil, err
+			return s.refuse(ctx, c, err)
 		}
 	}
 	return s.change(ctx, c)

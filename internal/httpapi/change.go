@@ -65,6 +65,12 @@ func (s *server) change(ctx context.Context, c *balance.Command) (*changeOutput,
 	return withoutAccount(out, err)
 }
 
+// refuse refuses a change before it is appended; that has its line too.
+func (s *server) refuse(ctx context.Context, c *balance.Command, err error) (*changeOutput, error) {
+	s.guard.audit.change(ctx, c, nil, err)
+	return nil, err
+}
+
 // withoutAccount takes from an answer what only those may know who may read
 // accounts. All refusals that depend on what the account is, or that it is none, are
 // one: else a request that changes nothing would tell them apart.

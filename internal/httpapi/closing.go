@@ -34,8 +34,7 @@ func (s *server) close(ctx context.Context, in *closeInput) (*changeOutput, erro
 	c := &balance.Command{Type: balance.CloseAccount, Account: string(in.ID), ID: idOf("close", in.Key)}
 	if in.Body == nil || !in.Body.Force {
 		if err := s.mayClose(ctx, c); err != nil {
-			s.guard.audit.change(ctx, c, nil, err)
-			return nil, err
+			return s.refuse(ctx, c, err)
 		}
 	}
 	return s.change(ctx, c)

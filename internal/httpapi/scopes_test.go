@@ -1,6 +1,8 @@
 package httpapi_test
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/creditstream/creditstream/balance"
@@ -51,4 +53,24 @@ func TestAPurchaseTellsNothingOfTheAccount(t *testing.T) {
 	r.do(topUp, `{"amount":"0.5"}`, key, as("fund,read")).is(422).because("amount_not_payable")
 	r.do(topUp, `{"amount":"100001"}`, key, as("fund")).is(422).because("above_max_purchase")
 	r.do(topUp, `{"amount":"5"}`, key, as("fund")).is(200, `{"status":"applied"}`)
+}
+
+func TestChangesRefusedBeforeTheLogAreAudited(t *testing.T) {
+	t.Parallel()
+	g := startGuarded(t, newWorld(), 1000)
+	g.as("admin", acme, `{}`, key).is(422)
+	g.as("admin", acme, complete, key).is(200)
+	g.as("admin", topUp, `{"amount":"5"}`, key).is(200)
+	g.as("admin", topUp, `{"amount":"100001"}`, keyed("k2")).is(422)
+	g.as("admin", closing, "", key).is(409)
+	var got []string
+	for _, l := range g.lines("change") {
+		if l["outcome"] == "refused" {
+			got = append(got, fmt.Sprint(l["who"], " ", l["command"], " ", l["account"], " ", l["refusal"]))
+		}
+	}
+	want := []string{"admin account.put acme currency_required", "admin funds.top_up acme above_max_purchase", "admin account.close acme money_left"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
 }
