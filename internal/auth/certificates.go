@@ -30,7 +30,6 @@ func (g *Gate) takeCertificates(contents [][]byte) error {
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, Time: g.opt.Now}
 	if g.opt.ClientCA != "" {
-		config.SessionTicketsDisabled = true // a session must not outlive the authority that it was allowed by
 		config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
 		if !config.ClientCAs.AppendCertsFromPEM(contents[2]) {
 			return fmt.Errorf("%s: holds no certificate in PEM: expected those of the authorities that sign clients' certificates", g.opt.ClientCA)

@@ -186,6 +186,12 @@ func TestClientsNeedACertificate(t *testing.T) {
 	cert, key := ca.issue(t, "server", noon.AddDate(0, 1, 0))
 	s := newSecure(t, cert, key, clients.pem)
 	good := clients.client(t, noon.AddDate(0, 1, 0))
+	pool := x509.NewCertPool()
+	pool.AddCert(ca.cert)
+	remembers := &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{good}, ClientSessionCache: tls.NewLRUClientSessionCache(1), Time: s.now}
+	if name, err := s.dialWith(remembers); name != "server" {
+		t.Errorf("got %q, %v", name, err)
+	}
 	if name, err := s.dial(ca, good); name != "server" {
 		t.Errorf("got %q, %v", name, err)
 	}
@@ -204,6 +210,9 @@ func TestClientsNeedACertificate(t *testing.T) {
 	s.look()
 	if _, err := s.dial(ca, good); err == nil {
 		t.Error("a client of an authority that was taken away is let in")
+	}
+	if _, err := s.dialWith(remembers); err == nil {
+		t.Error("a session outlives the authority that it was allowed by")
 	}
 }
 

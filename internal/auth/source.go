@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -160,11 +161,9 @@ func (g *Gate) takeTokens(contents [][]byte) error {
 	defer g.mu.Unlock()
 	list = append(list, g.own...)
 	g.tokens.Store(&list)
-	names := make(map[string]bool, len(list))
-	for i := range list {
-		names[list[i].name] = true
-	}
-	g.forget(ByToken, names)
+	g.forgetUnless(ByToken, func(name string) bool {
+		return slices.ContainsFunc(list, func(t token) bool { return t.name == name })
+	})
 	return nil
 }
 
@@ -176,19 +175,17 @@ func (g *Gate) takeSecrets(contents [][]byte) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.secrets.Store(&list)
-	names := make(map[string]bool, len(list))
-	for i := range list {
-		names[list[i].name] = true
-	}
-	g.forget(BySignature, names)
+	g.forgetUnless(BySignature, func(name string) bool {
+		return slices.ContainsFunc(list, func(s secret) bool { return s.name == name })
+	})
 	return nil
 }
 
-// forget drops what is kept of names that are in the file no more. A request that
+// forgetUnless drops what is kept of names that are in the file no more. A request that
 // is on its way may bring one of them back; it goes at the next change.
-func (g *Gate) forget(how How, but map[string]bool) {
+func (g *Gate) forgetUnless(how How, listed func(name string) bool) {
 	for key := range g.meters {
-		if key.how == how && !but[key.name] {
+		if key.how == how && !listed(key.name) {
 			delete(g.meters, key)
 			g.uses.DeleteLabelValues(string(how), key.name)
 		}

@@ -11,5 +11,8 @@
 //     with the same Idempotency-Key may be sent again: it counts once.
 //   - Every error is a problem of RFC 9457, those of the router included. Its type
 //     ends in a reason that programs may compare; docs/api.md lists them.
-//   - No request is logged above debug, and no account id above debug at all.
+//   - Nobody is let in whose scope does not cover the route, and whoever may not
+//     read accounts learns from no answer that changes nothing whether one exists.
+//   - The log has no request above debug, and no account id above debug. The audit
+//     (Options.Audit) has a line for each change, with the account.
 package httpapi
