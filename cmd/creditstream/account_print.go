@@ -52,14 +52,20 @@ type (
 	}
 )
 
-// account prints an account, or what a caller is told who may not read it.
-func (p *apiPrinter) account(b []byte) error {
+// asJSON prints what the API answers as it is, if that was asked for; else it
+// decodes it.
+func (p *apiPrinter) asJSON(b []byte, into any) (done bool, err error) {
 	if p.cfg.json {
 		p.raw(b)
-		return p.err
+		return true, p.err
 	}
+	return false, decodeAnswer(b, into)
+}
+
+// account prints an account, or what a caller is told who may not read it.
+func (p *apiPrinter) account(b []byte) error {
 	var a accountText
-	if err := decodeAnswer(b, &a); err != nil {
+	if done, err := p.asJSON(b, &a); done || err != nil {
 		return err
 	}
 	if a.ID == "" {
@@ -135,12 +141,8 @@ const (
 )
 
 func (p *apiPrinter) accountLine(b json.RawMessage) error {
-	if p.cfg.json {
-		p.raw(b)
-		return p.err
-	}
 	var a accountText
-	if err := decodeAnswer(b, &a); err != nil {
+	if done, err := p.asJSON(b, &a); done || err != nil {
 		return err
 	}
 	p.line(accountLine, safe(a.ID), a.Balance, a.Currency, a.Status)
@@ -148,10 +150,6 @@ func (p *apiPrinter) accountLine(b json.RawMessage) error {
 }
 
 func (p *apiPrinter) ledgerLine(b json.RawMessage, currency string) error {
-	if p.cfg.json {
-		p.raw(b)
-		return p.err
-	}
 	var e struct {
 		Number    json.Number `json:"number"`
 		Kind      string      `json:"kind"`
@@ -159,7 +157,7 @@ func (p *apiPrinter) ledgerLine(b json.RawMessage, currency string) error {
 		At        string      `json:"at"`
 		Reference string      `json:"reference"`
 	}
-	if err := decodeAnswer(b, &e); err != nil {
+	if done, err := p.asJSON(b, &e); done || err != nil {
 		return err
 	}
 	p.line(ledgerLine, e.Number, e.At, e.Amount, currency, e.Kind, safe(e.Reference))
