@@ -33,6 +33,20 @@ func (b *backend) Standing(ctx context.Context, account string) (*balance.Standi
 	return b.store.Standing(ctx, account)
 }
 
+func (b *backend) Accounts(ctx context.Context, after string, limit int) ([]balance.AccountSummary, error) {
+	if err := b.started(); err != nil {
+		return nil, err
+	}
+	return b.store.Accounts(ctx, after, limit)
+}
+
+func (b *backend) Ledger(ctx context.Context, account string, before int64, limit int) ([]balance.LedgerEntry, error) {
+	if err := b.started(); err != nil {
+		return nil, err
+	}
+	return b.store.Ledger(ctx, account, before, limit)
+}
+
 func (b *backend) CommandResult(ctx context.Context, account, id string) (balance.CommandResult, bool, error) {
 	if err := b.started(); err != nil {
 		return balance.CommandResult{}, false, err

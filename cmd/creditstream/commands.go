@@ -47,7 +47,7 @@ its trigger.`,
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
 	root.AddCommand(newRun(environ), newSandbox(environ), newRate(environ), newDeck(), newCDR(environ), newDLQ(environ),
-		newCorrect(environ), newLoad(environ), newToken(), newVersion())
+		newCorrect(environ), newLoad(environ), newAccount(environ), newRecharge(environ), newToken(), newVersion())
 	return root
 }
 
@@ -182,16 +182,16 @@ is not safe for money.
 
 // isSetting reports whether any command has a setting of this name.
 func isSetting(name string) bool {
-	for _, s := range []*settings{
-		new(runConfig).settings(), new(sandboxConfig).settings(), new(dlqConfig).listSettings(), new(dlqConfig).showSettings(),
-		new(dlqConfig).replaySettings(), new(dlqConfig).dropSettings(), new(checkConfig).settings(), new(correctConfig).correctSettings(),
-		new(rateConfig).settings(), new(loadConfig).loadSettings(),
-	} {
-		if s.byName[name] != nil {
-			return true
+	var has func(cmd *cobra.Command) bool
+	has = func(cmd *cobra.Command) bool {
+		if f := cmd.Flags().Lookup(name); f != nil {
+			if _, ours := f.Value.(*flagText); ours {
+				return true
+			}
 		}
+		return slices.ContainsFunc(cmd.Commands(), has)
 	}
-	return false
+	return has(newRoot(nil))
 }
 
 // loadDeck loads the decks in dir, or those of otherwise when dir is empty.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/creditstream/creditstream/alerts"
+	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -109,6 +110,7 @@ func (c *runConfig) streamSettings(s *settings) {
 	s.add("expiry-grace", "6h", duration(&c.ExpiryGrace, time.Second, 30*day), "how long expired credit waits for calls made in time")
 	s.add("max-duration", "24h", duration(&c.MaxDuration, time.Second, 30*day), "longer calls are parked; fixed when the balances are created")
 	s.add("max-charge", "10000.00", amount(&c.MaxCharge, 1, rating.MaxTotal), "calls that cost more are parked, in units of their currency; fixed when the balances are created")
+	s.add("max-purchase", "100000.00", amount(&c.MaxPurchase, 1, balance.MaxPurchase), "the most that one top-up, grant or recharge of the API may be, in units of its currency")
 	s.add("session-timeout", "10s", duration(&c.SessionTimeout, time.Second, 30*time.Minute), "after which Kafka gives the partitions of a silent member to others; brokers set limits of their own, 6s at least by default")
 	s.add("fetch-bytes", "1048576", whole(&c.FetchBytes, 4<<10, maxFetch), "bytes that are fetched from a partition at once")
 	s.add("max-record-bytes", "1048576", whole(&c.MaxRecordBytes, 1<<10, maxRecord), "largest record of cdrs, if it is created")

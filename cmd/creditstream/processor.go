@@ -47,6 +47,7 @@ type processorConfig struct {
 	ExpiryGrace time.Duration
 	MaxDuration time.Duration
 	MaxCharge   rating.Micros
+	MaxPurchase rating.Micros
 	Formats     cdr.Options
 
 	SessionTimeout time.Duration
@@ -159,13 +160,14 @@ func (p *processor) run(ctx context.Context, ln net.Listener) error {
 
 func (p *processor) api() http.Handler {
 	opt := httpapi.Options{
-		Accounts: (*backend)(p), Commands: (*backend)(p), Rater: p.decks, Ready: p.ready, Now: p.now, Gate: auth.Open{},
+		Accounts: (*backend)(p), Lists: (*backend)(p), Commands: (*backend)(p), Rater: p.decks, Ready: p.ready, Now: p.now, Gate: auth.Open{},
 		Authorize: httpapi.Authorize{
 			Standings: (*backend)(p), MaxCharge: p.cfg.MaxCharge, AllowWhenAway: p.cfg.AuthorizeAway == authorizeAllow,
 			// the CDR of a longer call would be parked
 			MaxSeconds: min(int64(p.cfg.AuthorizeSeconds), int64(p.cfg.MaxDuration/time.Second)),
 		},
-		Registerer: p.registry, Gatherer: p.registry, Log: p.log, Audit: cmp.Or(p.audit, p.log), Version: version,
+		MaxPurchase: p.cfg.MaxPurchase,
+		Registerer:  p.registry, Gatherer: p.registry, Log: p.log, Audit: cmp.Or(p.audit, p.log), Version: version,
 	}
 	if p.gate != nil {
 		opt.Gate = p.gate

@@ -171,6 +171,9 @@ func (s *settings) where(name string) string {
 	return "default of --" + name
 }
 
+// given reports whether a setting is given anywhere.
+func (s *settings) given(name string) bool { return s.origin[name] != "" }
+
 // read reports whether all of names could be read, so that they can be compared.
 func (s *settings) read(names ...string) bool {
 	return !slices.ContainsFunc(names, func(name string) bool { return s.wrong[name] })

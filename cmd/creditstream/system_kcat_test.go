@@ -42,8 +42,8 @@ func (s *sandboxProcess) lines(t *testing.T, topic, format string) []string {
 func TestScenarioWithKcat(t *testing.T) {
 	s := startSandbox(t, t.TempDir())
 	must(t, http.MethodPut, s.http+"/v1/accounts/acme", nil, `{"currency":"USD","low_balance":["19.95"]}`)
-	must(t, http.MethodPost, s.http+"/v1/accounts/acme/top-ups", http.Header{"Idempotency-Key": {"first"}}, `{"amount":"20.000001"}`)
-	must(t, http.MethodPost, s.http+"/v1/accounts/acme/top-ups", http.Header{"Idempotency-Key": {"first"}}, `{"amount":"20.000001"}`)
+	must(t, http.MethodPost, s.http+"/v1/accounts/acme/top-ups", http.Header{"Idempotency-Key": {"first"}}, `{"amount":"20.01"}`)
+	must(t, http.MethodPost, s.http+"/v1/accounts/acme/top-ups", http.Header{"Idempotency-Key": {"first"}}, `{"amount":"20.01"}`)
 	now := time.Now().UTC().Format(time.RFC3339Nano)
 	call := func(id, account, kind, callee, answered, millis string) string {
 		if answered != "" {
@@ -96,7 +96,7 @@ func TestScenarioWithKcat(t *testing.T) {
 	if err := json.Unmarshal([]byte(must(t, http.MethodGet, s.http+"/v1/accounts/acme", nil, "")), &got); err != nil {
 		t.Fatal(err)
 	}
-	want := micros("20.000001")
+	want := micros("20.01")
 	want.Sub(want, micros(price))
 	if got.Balance != decimal(want) || len(got.Lots) != 1 || got.Lots[0].Remaining != decimal(want) {
 		t.Errorf("%+v, want a balance of %s in one lot", got, decimal(want))

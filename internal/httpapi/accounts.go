@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/google/uuid"
 
 	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/internal/auth"
@@ -23,7 +22,11 @@ type account struct {
 	Balance      rating.Micros   `json:"balance" example:"12.345600" doc:"May be negative"`
 	Status       string          `json:"status" enum:"active,depleted,closed" doc:"depleted: the balance is below zero"`
 	LowBalance   []balance.Level `json:"low_balance,omitempty" nullable:"false" doc:"Levels: amounts, and percentages of the last purchase"`
-	Lots         []lot           `json:"lots" nullable:"false" doc:"Purchases, earliest expiry first"`
+	LotMonths    int             `json:"lot_months,omitempty" example:"24" doc:"Calendar months that purchases to come are valid; absent: 12"`
+	Overdraft    rating.Micros   `json:"overdraft_limit" example:"5.000000" doc:"How far below zero authorize lets a call go"`
+	Blocked      []string        `json:"blocked_prefixes,omitempty" nullable:"false" doc:"Numbers that authorize does not allow begin with one of these"`
+	HighRisk     bool            `json:"block_high_risk" doc:"Whether authorize blocks destinations that frauds call"`
+	Lots         []lot           `json:"lots" nullable:"false" doc:"Purchases, grants and refunds, earliest expiry first"`
 	AutoRecharge *autoRecharge   `json:"auto_recharge,omitempty"`
 }
 
@@ -41,27 +44,61 @@ type autoRecharge struct {
 	Trigger       *rating.Micros `json:"trigger,omitempty" example:"20.000000"`
 	Amount        *rating.Micros `json:"amount,omitempty" example:"50.000000"`
 	PaymentMethod string         `json:"payment_method,omitempty" example:"pm_1"`
-	State         string         `json:"state" enum:"idle,pending,cooling,suspended,unresolved"`
+	Caps          *caps          `json:"caps,omitempty" doc:"At most so many requests, and so much money, in a window; UTC"`
+	State         string         `json:"state" enum:"idle,pending,cooling,suspended,unresolved,capped"`
 	Pending       string         `json:"pending,omitempty" example:"acme/7" doc:"Id of the recharge that waits for its result: in the states pending and unresolved"`
+}
+
+type caps struct {
+	_        struct{} `additionalProperties:"true"`
+	PerDay   *bound   `json:"per_day,omitempty"`
+	PerMonth *bound   `json:"per_month,omitempty" doc:"A calendar month"`
+}
+
+type bound struct {
+	_      struct{}       `additionalProperties:"true"`
+	Count  *int64         `json:"count,omitempty" example:"3"`
+	Amount *rating.Micros `json:"amount,omitempty" example:"500.000000"`
 }
 
 func view(a *balance.Account) *account {
 	v := &account{
 		ID: a.ID, Currency: a.Currency, Balance: a.Balance(), Status: a.Status(),
-		LowBalance: a.LowBalance, Lots: make([]lot, 0, len(a.Lots)),
+		LowBalance: a.LowBalance, LotMonths: a.LotMonths, Overdraft: a.Overdraft, Blocked: a.BlockedPrefixes, HighRisk: a.BlockHighRisk,
+		Lots: make([]lot, 0, len(a.Lots)),
 	}
 	for _, l := range a.Lots {
 		v.Lots = append(v.Lots, lot{Amount: l.Amount, Remaining: l.Remaining, PurchasedAt: l.PurchasedAt, ExpiresAt: l.ExpireAt})
 	}
 	if r := a.AutoRecharge; r != nil {
 		v.AutoRecharge = &autoRecharge{
-			Enabled: r.Enabled, Trigger: r.Trigger, Amount: r.Amount, PaymentMethod: r.PaymentMethod, State: r.State,
-		}
-		if r.State == "pending" || r.State == "unresolved" {
-			v.AutoRecharge.Pending = a.ID + "/" + strconv.FormatInt(r.N, 10)
+			Enabled: r.Enabled, Trigger: r.Trigger, Amount: r.Amount, PaymentMethod: r.PaymentMethod, Caps: viewCaps(&r.Caps), State: r.State,
+			Pending: pending(a),
 		}
 	}
 	return v
+}
+
+func viewCaps(c *balance.Caps) *caps {
+	if *c == (balance.Caps{}) {
+		return nil
+	}
+	return &caps{PerDay: viewCap(c.PerDay), PerMonth: viewCap(c.PerMonth)}
+}
+
+func viewCap(c *balance.Cap) *bound {
+	if c == nil {
+		return nil
+	}
+	return &bound{Count: c.Count, Amount: c.Amount}
+}
+
+// pending returns the id of the recharge that waits for its result, or nothing.
+func pending(a *balance.Account) string {
+	if r := a.AutoRecharge; r != nil && (r.State == "pending" || r.State == "unresolved") {
+		return a.ID + "/" + strconv.FormatInt(r.N, 10)
+	}
+	return ""
 }
 
 type getInput struct {
@@ -74,20 +111,6 @@ type putInput struct {
 	ID   accountID      `path:"id"`
 	Key  idempotencyKey `header:"Idempotency-Key" doc:"Makes a repeat of the request harmless"`
 	Body settings
-}
-
-// settings is the body of PUT: fields given are set, null removes, the others stay.
-type settings struct {
-	Currency     field[currencyCode]         `json:"currency,omitzero" doc:"Required when the account is created; fixed from then on"`
-	LowBalance   field[[]level]              `json:"low_balance,omitzero" nullable:"true" maxItems:"5" doc:"Balances at which an alert is published; null removes all"`
-	AutoRecharge field[autoRechargeSettings] `json:"auto_recharge,omitzero" nullable:"true" doc:"Members given are set, the others stay; null removes all"`
-}
-
-type autoRechargeSettings struct {
-	Enabled       field[bool]   `json:"enabled,omitzero" doc:"Needs the other three to be set, here or before"`
-	Trigger       field[amount] `json:"trigger,omitzero" doc:"Balance at which credit is bought"`
-	Amount        field[amount] `json:"amount,omitzero" doc:"How much is bought; more than 0. A gap larger than this is closed by one request of several times the amount"`
-	PaymentMethod field[word]   `json:"payment_method,omitzero" doc:"What the payment service is to charge"`
 }
 
 func (s *server) accountRoutes() {
@@ -104,7 +127,7 @@ func (s *server) accountRoutes() {
 func (s *server) getAccount(ctx context.Context, in *getInput) (*getOutput, error) {
 	a, err := s.read(ctx, string(in.ID))
 	if errors.Is(err, balance.ErrUnknownAccount) {
-		return nil, problem(http.StatusNotFound, reasonUnknown, "There is no account %s.", in.ID)
+		return nil, notThere(in.ID)
 	}
 	if err != nil {
 		return nil, err
@@ -124,58 +147,32 @@ func (s *server) read(ctx context.Context, id string) (*balance.Account, error) 
 		}
 		return nil, balance.ErrUnknownAccount
 	case err != nil:
-		s.opt.Log.DebugContext(ctx, "read account", "account", id, "error", err)
-		return nil, problem(http.StatusServiceUnavailable, reasonStoreAway, "Balances cannot be read at the moment. Nothing changed; try again.")
+		return nil, s.storeAway(ctx, id, err)
 	}
 	return a, nil
 }
 
+func (s *server) storeAway(ctx context.Context, account string, err error) error {
+	s.opt.Log.DebugContext(ctx, "read balances", "account", account, "error", err)
+	return problem(http.StatusServiceUnavailable, reasonStoreAway, "Balances cannot be read at the moment. Nothing changed; try again.")
+}
+
+func notThere(id accountID) error {
+	return problem(http.StatusNotFound, reasonUnknown, "There is no account %s.", id)
+}
+
 func (s *server) putAccount(ctx context.Context, in *putInput) (*changeOutput, error) {
 	var f findings
-	c := &balance.Command{Type: balance.PutAccount, Account: string(in.ID), ID: "put/" + string(in.Key), Put: in.Body.settings(&f)}
+	c := &balance.Command{Type: balance.PutAccount, Account: string(in.ID), ID: idOf("put", in.Key), Put: in.Body.settings(&f)}
 	if len(f) > 0 {
 		return nil, f.problem()
 	}
-	if in.Key == "" {
-		c.ID = "put/" + uuid.NewString()
-	}
 	if c.Put.Currency == "" {
 		if _, err := s.read(ctx, string(in.ID)); errors.Is(err, balance.ErrUnknownAccount) {
-			return nil, unknown(c)
+			return s.refuse(ctx, c, unknown(c))
 		} else if err != nil {
-			return nil, err
+			return s.refuse(ctx, c, err)
 		}
 	}
 	return s.change(ctx, c)
-}
-
-func (b *settings) settings(f *findings) *balance.Settings {
-	s := new(balance.Settings)
-	if c := notNull(f, "body.currency", b.Currency); c != nil {
-		s.Currency = string(*c)
-	}
-	if b.LowBalance.given {
-		s.LowBalance = &balance.Nullable[[]balance.Level]{Null: b.LowBalance.null}
-		if !b.LowBalance.null {
-			s.LowBalance.Value = make([]balance.Level, 0, len(b.LowBalance.value))
-		}
-		for i, text := range b.LowBalance.value {
-			l, err := balance.ParseLevel(string(text))
-			if err != nil {
-				f.add("body.low_balance["+strconv.Itoa(i)+"]", err.Error(), text)
-			}
-			s.LowBalance.Value = append(s.LowBalance.Value, l)
-		}
-	}
-	if b.AutoRecharge.given {
-		a := &b.AutoRecharge.value
-		s.AutoRecharge = &balance.Nullable[balance.AutoRecharge]{Null: b.AutoRecharge.null}
-		s.AutoRecharge.Value = balance.AutoRecharge{
-			Enabled:       notNull(f, "body.auto_recharge.enabled", a.Enabled),
-			Trigger:       f.micros("body.auto_recharge.trigger", notNull(f, "body.auto_recharge.trigger", a.Trigger)),
-			Amount:        f.micros("body.auto_recharge.amount", notNull(f, "body.auto_recharge.amount", a.Amount)),
-			PaymentMethod: (*string)(notNull(f, "body.auto_recharge.payment_method", a.PaymentMethod)),
-		}
-	}
-	return s
 }

@@ -34,7 +34,7 @@ func TestAnAccountIsShownAsTheIssueSays(t *testing.T) {
 	})
 	c.request("acme", 7)
 	const want = `{"id":"acme","currency":"USD","balance":"12.345600","status":"active","low_balance":["10.000000","2.500000"],` +
-		`"lots":[{"amount":"100.000000","remaining":"12.345600","purchased_at":"2026-11-22T07:00:00Z","expires_at":"2027-11-22T07:00:00Z"}],` +
+		`"overdraft_limit":"0.000000","block_high_risk":false,"lots":[{"amount":"100.000000","remaining":"12.345600","purchased_at":"2026-11-22T07:00:00Z","expires_at":"2027-11-22T07:00:00Z"}],` +
 		`"auto_recharge":{"enabled":true,"trigger":"20.000000","amount":"50.000000","payment_method":"pm_1","state":"pending","pending":"acme/7"}}`
 	got := c.do("GET /v1/accounts/acme", "").is(200)
 	if strings.TrimSpace(got.text) != want {
@@ -43,7 +43,7 @@ func TestAnAccountIsShownAsTheIssueSays(t *testing.T) {
 	if got.header.Get("Content-Type") != "application/json" || got.header.Get("Cache-Control") != "no-store" {
 		t.Errorf("header %v", got.header)
 	}
-	for _, state := range []string{"idle", "pending", "cooling", "suspended", "unresolved"} {
+	for _, state := range []string{"idle", "pending", "cooling", "suspended", "unresolved", "capped"} {
 		c.change(func() { c.accounts["acme"].AutoRecharge.State = state })
 		auto := c.do("GET /v1/accounts/acme", "").is(200).body["auto_recharge"].(map[string]any)
 		_, pending := auto["pending"]
@@ -57,7 +57,7 @@ func TestAnEmptyAccountHasNoLotsAndNoRecharge(t *testing.T) {
 	t.Parallel()
 	c := start(t, newWorld())
 	got := c.do("PUT /v1/accounts/a@b.c-d_e", `{"currency":"EUR"}`).is(200)
-	const want = `{"id":"a@b.c-d_e","currency":"EUR","balance":"0.000000","status":"active","lots":[]}`
+	const want = `{"id":"a@b.c-d_e","currency":"EUR","balance":"0.000000","status":"active","overdraft_limit":"0.000000","block_high_risk":false,"lots":[]}`
 	if strings.TrimSpace(got.text) != want {
 		t.Errorf("got  %s\nwant %s", got.text, want)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/internal/auth"
+	"github.com/creditstream/creditstream/rating"
 )
 
 // accounts is what is read of balance.Store.
@@ -25,6 +26,12 @@ type accounts interface {
 	AppliedTo(ctx context.Context, account string) (next int64, err error)
 }
 
+// lists is what is read of balance.Store page by page.
+type lists interface {
+	Accounts(ctx context.Context, after string, limit int) ([]balance.AccountSummary, error)
+	Ledger(ctx context.Context, account string, before int64, limit int) ([]balance.LedgerEntry, error)
+}
+
 // commandLog writes to credit-commands.
 type commandLog interface {
 	// Append returns once the command is acknowledged by all replicas in sync. After
@@ -32,10 +39,11 @@ type commandLog interface {
 	Append(ctx context.Context, c *balance.Command) (partition int, offset int64, err error)
 }
 
-// Options says what the API works on. Accounts, Commands, Rater, Authorize.Standings,
-// Now and Gate are required.
+// Options says what the API works on. Accounts, Lists, Commands, Rater,
+// Authorize.Standings, Now and Gate are required.
 type Options struct {
 	Accounts  accounts
+	Lists     lists
 	Commands  commandLog
 	Rater     rater
 	Authorize Authorize
@@ -51,6 +59,10 @@ type Options struct {
 	Gatherer   prometheus.Gatherer   // what /metrics shows; nil: there is no such route
 	Log        *slog.Logger          // nil: none
 	Version    string                // in the OpenAPI document; default "dev"
+
+	// MaxPurchase is the most that one top-up, grant or recharge may be. Default:
+	// 100,000 units of the currency.
+	MaxPurchase rating.Micros
 
 	AppendTimeout time.Duration // for the log to acknowledge a command; default 5 s
 	ApplyWait     time.Duration // for a command to be applied before 202 is answered; default 5 s
@@ -76,6 +88,7 @@ func New(opt Options) http.Handler {
 	opt.AppendTimeout = cmp.Or(opt.AppendTimeout, wait)
 	opt.ApplyWait = cmp.Or(opt.ApplyWait, wait)
 	opt.BodyTimeout = cmp.Or(opt.BodyTimeout, wait)
+	opt.MaxPurchase = cmp.Or(opt.MaxPurchase, 100_000*wholeUnit)
 	opt.Log = cmp.Or(opt.Log, slog.New(slog.DiscardHandler))
 	opt.Audit = cmp.Or(opt.Audit, slog.New(slog.DiscardHandler))
 	opt.Authorize.setDefaults()
@@ -89,7 +102,12 @@ func New(opt Options) http.Handler {
 	s := &server{opt: opt, guard: g, huma: humago.New(g, config(cmp.Or(opt.Version, "dev")))}
 	s.highRisk, s.authorizations = newHighRisk(), countAuthorizations(opt.Registerer)
 	s.accountRoutes()
+	s.accountListRoute()
+	s.ledgerRoute()
 	s.topUpRoutes()
+	s.adjustmentRoute()
+	s.grantRoute()
+	s.closeRoute()
 	s.rechargeRoutes()
 	s.quoteRoute()
 	s.authorizeRoute()
@@ -135,11 +153,17 @@ func (s *server) document(pattern, contentType string, write func(*huma.OpenAPI)
 	})
 }
 
-// bodyOperation completes an operation that reads a body and makes a change.
+// changeOperation completes an operation that makes a change.
+func (s *server) changeOperation(op huma.Operation) huma.Operation {
+	op.DefaultStatus, op.Responses = http.StatusOK, s.changeResponses()
+	op.Errors = append(op.Errors, http.StatusForbidden, http.StatusConflict, http.StatusServiceUnavailable)
+	return op
+}
+
+// bodyOperation completes an operation that makes a change and reads a body.
 func (s *server) bodyOperation(op huma.Operation) huma.Operation {
+	op = s.changeOperation(op)
 	op.MaxBodyBytes, op.BodyReadTimeout = maxBodyBytes, s.opt.BodyTimeout
-	op.Responses = s.changeResponses()
-	op.Errors = append(op.Errors, http.StatusBadRequest, http.StatusForbidden, http.StatusRequestTimeout, http.StatusConflict,
-		http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusServiceUnavailable)
+	op.Errors = append(op.Errors, http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	return op
 }

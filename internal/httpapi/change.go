@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
 
 	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/internal/auth"
@@ -47,6 +49,11 @@ func (s *server) changeResponses() map[string]*huma.Response {
 	}
 }
 
+// idOf makes the id of a command that needs no key: without one it is new each time.
+func idOf(verb string, key idempotencyKey) string {
+	return verb + "/" + cmp.Or(string(key), uuid.NewString())
+}
+
 // change appends a command with an id, waits until it is applied and answers with
 // the account or with why it was refused, as far as the caller may know it.
 func (s *server) change(ctx context.Context, c *balance.Command) (*changeOutput, error) {
@@ -56,6 +63,12 @@ func (s *server) change(ctx context.Context, c *balance.Command) (*changeOutput,
 		return out, err
 	}
 	return withoutAccount(out, err)
+}
+
+// refuse refuses a change before it is appended; that has its line too.
+func (s *server) refuse(ctx context.Context, c *balance.Command, err error) (*changeOutput, error) {
+	s.guard.audit.change(ctx, c, nil, err)
+	return nil, err
 }
 
 // withoutAccount takes from an answer what only those may know who may read
@@ -72,8 +85,8 @@ func withoutAccount(out *changeOutput, err error) (*changeOutput, error) {
 		return out, nil
 	}
 	switch reasonOf(p) {
-	case reasonInvalid, reasonInternal, reasonLogAway:
-		return nil, p // these came before anybody looked at the account
+	case reasonInvalid, reasonAboveLimit, reasonInternal, reasonLogAway, reasonStoreAway:
+		return nil, p // these do not depend on the account
 	}
 	return nil, problem(http.StatusConflict, reasonNotApplied, "Nothing changed. Why is told to tokens with the scope read alone: there may be no such account, "+
 		"it may not take this change, or the Idempotency-Key was used with another body.")
@@ -82,6 +95,9 @@ func withoutAccount(out *changeOutput, err error) (*changeOutput, error) {
 func (s *server) carryOut(ctx context.Context, c *balance.Command) (*changeOutput, error) {
 	if err := c.Validate(); err != nil {
 		return nil, problem(http.StatusUnprocessableEntity, reasonInvalid, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	if err := s.checkPurchase(ctx, c); err != nil {
+		return nil, err
 	}
 	digest, err := c.Digest()
 	if err != nil {

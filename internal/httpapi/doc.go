@@ -5,6 +5,9 @@
 //   - It never touches a balance. A change is appended to the log of commands and
 //     counts when it is applied (rule 1); an answer of 200 means that it is, and
 //     a GET after it sees it.
+//   - What it refuses by looking at the account (an amount that its currency does not
+//     have, a close with money left) it refuses before the log: such checks help
+//     people, and what the scripts decide does not depend on them.
 //   - A change that is in the log stays there, whatever becomes of the client or
 //     of this process. 202 says that it is in the log and not yet known to be
 //     applied; 503 that nothing is known about it. In both cases the same request

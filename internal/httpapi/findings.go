@@ -5,6 +5,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -32,7 +33,19 @@ func notNull[T any](f *findings, at string, v field[T]) *T {
 	return &v.value
 }
 
-func (f *findings) micros(at string, a *amount) *rating.Micros {
+// nullable hands on whether a field is absent or null, and its value through of.
+func nullable[T, U any](v field[T], of func(T) U) *balance.Nullable[U] {
+	switch {
+	case !v.given:
+		return nil
+	case v.null:
+		return &balance.Nullable[U]{Null: true}
+	}
+	return &balance.Nullable[U]{Value: of(v.value)}
+}
+
+// micros reads an amount; nil when there is none, or when it is found to be wrong.
+func micros[T ~string](f *findings, at string, a *T) *rating.Micros {
 	if a == nil {
 		return nil
 	}

@@ -34,7 +34,7 @@ func TestRoutesThatAreNot(t *testing.T) {
 	t.Parallel()
 	c := start(t, newWorld())
 	for _, request := range []string{
-		"GET /", "GET /v1", "POST /v1/accounts", "GET /v1/accounts/", "GET /v1/accounts/acme/", "PUT /v1//accounts/acme",
+		"GET /", "GET /v1", "POST /v1", "GET /v1/accounts/", "GET /v1/accounts/acme/", "PUT /v1//accounts/acme",
 		"GET /v1/accounts/x/../y", "GET /docs/", "GET /openapi", "GET /openapi.yaml", "GET /schemas/Account.json", "PUT /v1/accounts/acme/top-ups/1",
 	} {
 		c.do(request, "").is(404).because("no_such_route")
@@ -42,6 +42,7 @@ func TestRoutesThatAreNot(t *testing.T) {
 	for request, allow := range map[string]string{
 		"DELETE /v1/accounts/acme":                 "GET, HEAD, PUT",
 		"POST /v1/accounts/acme":                   "GET, HEAD, PUT",
+		"POST /v1/accounts":                        "GET, HEAD",
 		"OPTIONS /v1/accounts/acme":                "GET, HEAD, PUT",
 		"GET /v1/accounts/acme/top-ups":            "POST",
 		"PATCH /v1/recharges/acme/1/result":        "POST",

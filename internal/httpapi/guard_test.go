@@ -101,15 +101,22 @@ func (g *guarded) lines(message string) (found []map[string]any) {
 func TestEveryRouteHasItsScopes(t *testing.T) {
 	t.Parallel()
 	want := map[string][]string{
-		"GET /livez":                              nil,
-		"GET /readyz":                             nil,
-		"GET /metrics":                            {"read"},
-		"GET /v1/quote":                           {"read", "authorize"},
-		"GET /v1/accounts/{id}":                   {"read"},
-		"POST /v1/authorize":                      {"authorize"},
-		"PUT /v1/accounts/{id}":                   {"admin"},
-		"POST /v1/accounts/{id}/top-ups":          {"fund"},
-		"POST /v1/recharges/{account}/{n}/result": {"fund", "signature"},
+		"GET /livez":                               nil,
+		"GET /readyz":                              nil,
+		"GET /metrics":                             {"read"},
+		"GET /v1/quote":                            {"read", "authorize"},
+		"GET /v1/accounts/{id}":                    {"read"},
+		"PUT /v1/accounts/{id}":                    {"admin"},
+		"GET /v1/accounts":                         {"read"},
+		"GET /v1/accounts/{id}/ledger":             {"read"},
+		"POST /v1/accounts/{id}/top-ups":           {"fund"},
+		"POST /v1/accounts/{id}/adjustments":       {"admin"},
+		"POST /v1/accounts/{id}/grants":            {"admin"},
+		"POST /v1/accounts/{id}/close":             {"admin"},
+		"POST /v1/accounts/{id}/resume":            {"admin"},
+		"POST /v1/recharges/{account}/{n}/abandon": {"admin"},
+		"POST /v1/recharges/{account}/{n}/result":  {"fund", "signature"},
+		"POST /v1/authorize":                       {"authorize"},
 	}
 	g := startGuarded(t, newWorld(), 1000)
 	var d document

@@ -62,8 +62,9 @@ func TestTheOpenAPIDocumentHasAllRoutes(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"GET /livez", "GET /metrics", "GET /readyz", "GET /v1/accounts/{id}", "GET /v1/quote",
-		"POST /v1/accounts/{id}/top-ups", "POST /v1/authorize", "POST /v1/recharges/{account}/{n}/result", "PUT /v1/accounts/{id}",
+		"GET /livez", "GET /metrics", "GET /readyz", "GET /v1/accounts", "GET /v1/accounts/{id}", "GET /v1/accounts/{id}/ledger", "GET /v1/quote",
+		"POST /v1/accounts/{id}/adjustments", "POST /v1/accounts/{id}/close", "POST /v1/accounts/{id}/grants", "POST /v1/accounts/{id}/resume",
+		"POST /v1/accounts/{id}/top-ups", "POST /v1/authorize", "POST /v1/recharges/{account}/{n}/abandon", "POST /v1/recharges/{account}/{n}/result", "PUT /v1/accounts/{id}",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)

@@ -13,20 +13,24 @@ import (
 // problem's type. Problems with the form of a request (400, 408, 413, 415, 422)
 // that huma finds have no type of their own.
 const (
-	reasonInternal      = "internal_error"
-	reasonNoRoute       = "no_such_route"
-	reasonHead          = "head_too_large"
-	reasonMethod        = "method_not_allowed"
-	reasonCrossOrigin   = "cross_origin"
-	reasonUnknown       = "unknown_account"
-	reasonNeedsCurrency = "currency_required"
-	reasonBody          = "body_unreadable"
-	reasonNotApplied    = "not_applied"
-	reasonInvalid       = "invalid"
-	reasonKeyConflict   = "idempotency_key_reused"
-	reasonLogAway       = "log_unavailable"
-	reasonStoreAway     = "balances_unavailable"
-	reasonNotReady      = "not_ready"
+	reasonInternal        = "internal_error"
+	reasonNoRoute         = "no_such_route"
+	reasonHead            = "head_too_large"
+	reasonMethod          = "method_not_allowed"
+	reasonCrossOrigin     = "cross_origin"
+	reasonUnknown         = "unknown_account"
+	reasonNeedsCurrency   = "currency_required"
+	reasonBody            = "body_unreadable"
+	reasonNotApplied      = "not_applied"
+	reasonInvalid         = "invalid"
+	reasonKeyConflict     = "idempotency_key_reused"
+	reasonAboveLimit      = "above_max_purchase"
+	reasonNotPayable      = "amount_not_payable"
+	reasonMoneyLeft       = "money_left"
+	reasonRechargePending = "recharge_pending"
+	reasonLogAway         = "log_unavailable"
+	reasonStoreAway       = "balances_unavailable"
+	reasonNotReady        = "not_ready"
 )
 
 // reasonOf returns the last part of a problem's type; "" if it has none of ours.

@@ -27,10 +27,41 @@ type rechargeResult struct {
 func (s *server) rechargeRoutes() {
 	route(s, auth.Fund|auth.Signed, s.bodyOperation(huma.Operation{
 		OperationID: "recharge-result", Method: http.MethodPost, Path: "/v1/recharges/{account}/{n}/result",
-		Summary:       "Report what became of a recharge",
-		Description:   "For payment services. A recharge is credited once: the same result may be sent again, and late.",
-		DefaultStatus: http.StatusOK, Errors: []int{http.StatusNotFound},
+		Summary:     "Report what became of a recharge",
+		Description: "For payment services. A recharge is credited once: the same result may be sent again, and late.",
+		Errors:      []int{http.StatusNotFound},
 	}), s.rechargeResult)
+	route(s, auth.Admin, s.changeOperation(huma.Operation{
+		OperationID: "abandon-recharge", Method: http.MethodPost, Path: "/v1/recharges/{account}/{n}/abandon",
+		Summary:     "Give up an unresolved recharge",
+		Description: "For one that has had no result within 15 minutes: auto-recharge goes on as if it had not been asked for. Ask the payment service first: a result that comes later still counts.",
+		Errors:      []int{http.StatusNotFound},
+	}), s.abandonRecharge)
+	route(s, auth.Admin, s.changeOperation(huma.Operation{
+		OperationID: "resume-recharge", Method: http.MethodPost, Path: "/v1/accounts/{id}/resume",
+		Summary:     "Let auto-recharge try again",
+		Description: "Ends the state suspended, or the wait of cooling, without a new payment method.",
+		Errors:      []int{http.StatusNotFound},
+	}), s.resumeRecharge)
+}
+
+type abandonInput struct {
+	Account accountID      `path:"account"`
+	N       int64          `path:"n" minimum:"1" maximum:"1099511627776" doc:"Number of the recharge: the part after the slash in recharge_id" example:"7"`
+	Key     idempotencyKey `header:"Idempotency-Key" doc:"Makes a repeat of the request harmless"`
+}
+
+func (s *server) abandonRecharge(ctx context.Context, in *abandonInput) (*changeOutput, error) {
+	return s.change(ctx, &balance.Command{Type: balance.Abandon, Account: string(in.Account), N: in.N, ID: idOf("abandon", in.Key)})
+}
+
+type resumeInput struct {
+	ID  accountID      `path:"id"`
+	Key idempotencyKey `header:"Idempotency-Key" doc:"Makes a repeat of the request harmless"`
+}
+
+func (s *server) resumeRecharge(ctx context.Context, in *resumeInput) (*changeOutput, error) {
+	return s.change(ctx, &balance.Command{Type: balance.Resume, Account: string(in.ID), ID: idOf("resume", in.Key)})
 }
 
 func (s *server) rechargeResult(ctx context.Context, in *resultInput) (*changeOutput, error) {
@@ -60,7 +91,7 @@ func (b *rechargeResult) command(f *findings) *balance.Command {
 		return c
 	}
 	onlyWith(f, "body.code", "declined", b.Code)
-	c.Amount = f.micros("body.amount", notNull(f, "body.amount", b.Amount))
+	c.Amount = micros(f, "body.amount", notNull(f, "body.amount", b.Amount))
 	if currency := notNull(f, "body.currency", b.Currency); currency != nil {
 		c.Currency = string(*currency)
 	}

@@ -10,10 +10,13 @@ import (
 type (
 	accountID      string // as balance.ValidAccount has it
 	amount         string // a decimal text, never a JSON number: those are floats to many
+	signedAmount   string // an amount that may be below zero
 	level          string // an amount, or a percentage of the last purchase
+	prefix         string // what international numbers begin with
 	currencyCode   string
 	idempotencyKey string // shorter than a word: a command's id has something before it
 	word           string // one word of visible ASCII
+	oneLine        string // for people, on one line
 )
 
 const (
@@ -31,9 +34,19 @@ func (amount) Schema(huma.Registry) *huma.Schema {
 	return text(`^[0-9]+(\.[0-9]{1,6})?$`, `an amount such as "12.50": digits, and at most six after the dot`, "20.00", 32)
 }
 
+// Schema says what rating.ParseMicros reads.
+func (signedAmount) Schema(huma.Registry) *huma.Schema {
+	return text(`^-?[0-9]+(\.[0-9]{1,6})?$`, `an amount such as "12.50" or "-12.50": digits, and at most six after the dot`, "-4.20", 32)
+}
+
 // Schema says what balance.ParseLevel reads, without a sign.
 func (level) Schema(huma.Registry) *huma.Schema {
 	return text(`^([0-9]+(\.[0-9]{1,6})?|[1-9][0-9]?%|100%)$`, `an amount such as "12.50", or a percentage of the last purchase such as "15%"`, "20.00", 32)
+}
+
+// Schema implements huma.SchemaProvider.
+func (prefix) Schema(huma.Registry) *huma.Schema {
+	return text(`^[0-9]+$`, "the first digits of an international number, without +", "882", balance.MaxPrefixDigits)
 }
 
 // Schema implements huma.SchemaProvider.
@@ -49,6 +62,12 @@ func (idempotencyKey) Schema(huma.Registry) *huma.Schema {
 // Schema implements huma.SchemaProvider.
 func (word) Schema(huma.Registry) *huma.Schema {
 	return text(visible, visibleDescription, "pm_1", balance.MaxTextBytes)
+}
+
+// Schema implements huma.SchemaProvider. Control characters are refused when the
+// command is made.
+func (oneLine) Schema(huma.Registry) *huma.Schema {
+	return text(`\S`, "a text on one line", "ticket 4711", balance.MaxReasonBytes)
 }
 
 func text(pattern, description, example string, longest int) *huma.Schema {

@@ -23,7 +23,7 @@ type topUp struct {
 func (s *server) topUpRoutes() {
 	route(s, auth.Fund, s.bodyOperation(huma.Operation{
 		OperationID: "top-up", Method: http.MethodPost, Path: "/v1/accounts/{id}/top-ups", Summary: "Add money by hand",
-		DefaultStatus: http.StatusOK, Errors: []int{http.StatusNotFound},
+		Errors: []int{http.StatusNotFound},
 	}), s.topUp)
 }
 
@@ -31,7 +31,7 @@ func (s *server) topUpRoutes() {
 // log decides that, a view of it cannot.
 func (s *server) topUp(ctx context.Context, in *topUpInput) (*changeOutput, error) {
 	var f findings
-	m := f.micros("body.amount", &in.Body.Amount)
+	m := micros(&f, "body.amount", &in.Body.Amount)
 	if len(f) > 0 {
 		return nil, f.problem()
 	}

@@ -127,6 +127,15 @@ func (w *world) Standing(ctx context.Context, id string) (*balance.Standing, err
 	return &balance.Standing{Currency: a.Currency, Balance: a.Balance(), Closed: a.Closed}, nil
 }
 
+// Accounts and Ledger find nothing: tests of lists have a real store.
+func (w *world) Accounts(context.Context, string, int) ([]balance.AccountSummary, error) {
+	return nil, nil
+}
+
+func (w *world) Ledger(context.Context, string, int64, int) ([]balance.LedgerEntry, error) {
+	return nil, nil
+}
+
 func (w *world) ready() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -174,7 +183,15 @@ func (w *world) apply(c *balance.Command) {
 		refused = fund(a, *c.Amount)
 	case balance.Result:
 		refused = w.result(a, c)
-	case balance.CloseAccount, balance.Adjust, balance.Request, balance.Unanswered, balance.Retry, balance.Abandon, balance.Resume, balance.ExpireLot, balance.Tick:
+	case balance.Grant:
+		refused = fund(a, *c.Amount)
+	case balance.Adjust:
+		a.Spent -= *c.Amount
+	case balance.CloseAccount:
+		a.Closed = true
+	case balance.Abandon, balance.Resume:
+		a.AutoRecharge.State = "idle"
+	case balance.Request, balance.Unanswered, balance.Retry, balance.ExpireLot, balance.WarnLot, balance.Tick:
 		refused = "not_written_by_the_api"
 	}
 	w.results[key] = balance.CommandResult{Digest: digest, Refused: refused}
@@ -286,7 +303,7 @@ func start(t *testing.T, w *world, options ...func(*httpapi.Options)) *client {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	opt := httpapi.Options{
-		Accounts: w, Commands: w, Rater: sampleDeck(t), Now: func() time.Time { return quotedAt }, Ready: w.ready, Registerer: reg, Gatherer: reg,
+		Accounts: w, Lists: w, Commands: w, Rater: sampleDeck(t), Now: func() time.Time { return quotedAt }, Ready: w.ready, Registerer: reg, Gatherer: reg,
 		Log:       slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Gate:      auth.Open{},
 		Authorize: httpapi.Authorize{Standings: w},

@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/creditstream/creditstream/balance"
 )
 
 // ErrNotFound means that no redis-server is on PATH.
@@ -124,6 +126,12 @@ func (s *Server) await(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// Client returns a client of one database of the server, set up as balances need
+// it. The caller closes it.
+func (s *Server) Client(db int) redis.UniversalClient {
+	return balance.Client(&redis.UniversalOptions{Addrs: []string{s.Addr()}, DB: db})
 }
 
 // Addr is where the server listens.

@@ -1,0 +1,125 @@
+package httpapi_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/creditstream/creditstream/internal/httpapi"
+)
+
+const (
+	adjustments = "POST /v1/accounts/acme/adjustments"
+	grants      = "POST /v1/accounts/acme/grants"
+	closing     = "POST /v1/accounts/acme/close"
+)
+
+func keyed(k string) string { return "Idempotency-Key: " + k }
+
+func TestAnAdjustment(t *testing.T) {
+	t.Parallel()
+	r := startReal(t)
+	body := func(amount string) string {
+		return `{"amount":"` + amount + `","currency":"USD","reason":"wrong rate, ticket 1","operator":"o"}`
+	}
+	r.do(adjustments, body("1"), key).is(404).because("unknown_account")
+	r.do(acme, `{"currency":"USD"}`).is(200)
+	r.do(adjustments, body("-0.000001"), key).is(200, `"balance":"-0.000001"`)
+	r.do(adjustments, body("-0.000001"), key).is(200, `"balance":"-0.000001"`)
+	r.do(adjustments, body("-0.000002"), key).is(409, "used with another body").because("idempotency_key_reused")
+	r.do(adjustments, strings.Replace(body("-0.000001"), `"o"`, `"p"`, 1), key).is(409).because("idempotency_key_reused")
+	r.do("GET /v1/accounts/acme", "").is(200, `"balance":"-0.000001"`)
+	r.do(adjustments, body("7.000001"), keyed("k2")).is(200, `"balance":"7.000000"`, `"amount":"7.000001"`)
+	r.do(adjustments, strings.Replace(body("1"), "USD", "EUR", 1), keyed("k3")).is(409, "kept in another currency").because("currency_mismatch")
+	r.do(adjustments, body("-1000000000"), keyed("k4")).is(409, "took from it").because("out_of_bounds")
+	if n := r.told("funds.adjusted"); n != 2 {
+		t.Errorf("%d events of two adjustments", n)
+	}
+}
+
+func TestAGrant(t *testing.T) {
+	t.Parallel()
+	r := startReal(t)
+	body := func(amount, expires string) string {
+		return `{"amount":"` + amount + `","expires_at":"` + expires + `","reason":"welcome","operator":"o"}`
+	}
+	r.do(grants, body("5", "2026-12-31T00:00:00Z"), key).is(404).because("unknown_account")
+	r.do(acme, `{"currency":"USD"}`).is(200)
+	r.do(grants, body("5", "2026-12-31T00:00:00Z"), key).is(200, `"balance":"5.000000"`, `"expires_at":"2026-12-31T00:00:00Z"`)
+	r.do(grants, body("5.0", "2026-12-31T01:00:00+01:00"), key).is(200, `"balance":"5.000000"`) // the same, in other words
+	r.do(grants, body("5", "2026-12-31T00:00:01Z"), key).is(409).because("idempotency_key_reused")
+	r.do(grants, body("6", "2026-12-31T00:00:00Z"), key).is(409).because("idempotency_key_reused")
+	r.do(grants, body("5", "2026-11-22T07:00:00Z"), keyed("k2")).is(422, "has passed").because("already_expired")
+	r.do("GET /v1/accounts/acme", "").is(200, `"balance":"5.000000"`)
+}
+
+// Money that is left makes the API ask back; the command does as it is told.
+func TestClosingAnAccount(t *testing.T) {
+	t.Parallel()
+	r := startReal(t)
+	r.do(closing, "").is(404).because("unknown_account")
+	r.do(closing, `{"force":true}`).is(404).because("unknown_account")
+	r.do(acme, complete).is(200)
+	r.asked(1)
+	r.do(closing, "", key).is(409, "acme/1 has no result", "force").because("recharge_pending")
+	r.do(topUp, `{"amount":"0.5"}`, key).is(200)
+	r.do(closing, `{"force":false}`, key).is(409, "still has 0.500000 USD", "force").because("money_left")
+	r.do("GET /v1/accounts/acme", "").is(200, `"status":"active"`)
+	r.do(closing, `{"force":true}`, key).is(200, `"status":"closed"`, `"balance":"0.500000"`)
+	r.do("GET /v1/accounts/acme", "").is(200, `"status":"closed"`)
+	r.do(closing, `{"force":true}`, key).is(200, `"status":"closed"`)
+	r.do(closing, "").is(200, `"status":"closed"`) // done already
+	r.do(recharges+"1/result", `{"status":"succeeded","amount":"50","currency":"USD"}`).is(200, `"balance":"50.500000"`, `"status":"closed"`)
+	r.do(acme, `{}`).is(200, `"status":"active"`)
+	if n := r.told("account.closed"); n != 1 {
+		t.Errorf("closed %d times", n)
+	}
+	r.do("PUT /v1/accounts/spent", `{"currency":"USD"}`).is(200)
+	r.call("spent", "1")
+	r.do("POST /v1/accounts/spent/close", `{}`).is(200, `"status":"closed"`, `"balance":"-1.000000"`)
+	r.do(closing, `{"forced":true}`).is(422, "body.forced")
+}
+
+func TestAmountsThatCannotBePaid(t *testing.T) {
+	t.Parallel()
+	r := startReal(t, func(o *httpapi.Options) { o.MaxPurchase = *micros(t, "500") })
+	grant := func(amount string) string {
+		return `{"amount":"` + amount + `","expires_at":"2027-01-01T00:00:00Z","reason":"r","operator":"o"}`
+	}
+	auto := func(amount string) string { return `{"auto_recharge":{"amount":"` + amount + `"}}` }
+	for currency, tc := range map[string]struct{ good, bad, unit string }{
+		"USD": {"0.01", "0.001", "0.010000"}, "JPY": {"1", "0.5", "1.000000"}, "KWD": {"0.001", "0.0001", "0.001000"},
+	} {
+		at := "/v1/accounts/" + currency
+		r.do("PUT "+at, `{"currency":"`+currency+`",`+auto(tc.bad)[1:]).is(422, currency, tc.unit).because("amount_not_payable")
+		r.do("GET "+at, "").is(404)
+		r.do("PUT "+at, `{"currency":"`+currency+`"}`).is(200)
+		r.do("PUT "+at, auto(tc.bad)).is(422, "auto_recharge.amount", tc.unit).because("amount_not_payable")
+		r.do("POST "+at+"/top-ups", `{"amount":"`+tc.bad+`"}`, key).is(422, "cannot be paid in "+currency, tc.unit).because("amount_not_payable")
+		r.do("POST "+at+"/grants", grant(tc.bad), key).is(422, tc.unit).because("amount_not_payable")
+		r.do("PUT "+at, auto(tc.good)).is(200)
+		r.do("POST "+at+"/top-ups", `{"amount":"`+tc.good+`"}`, key).is(200)
+		r.do("POST "+at+"/grants", grant(tc.good), key).is(200)
+		r.do("POST "+at+"/adjustments", `{"amount":"0.000001","currency":"`+currency+`","reason":"r","operator":"o"}`, key).is(200)
+		r.do("POST "+at+"/top-ups", `{"amount":"500"}`, keyed("k2")).is(200)
+		r.do("POST "+at+"/top-ups", `{"amount":"501"}`, keyed("k3")).is(422, "500.000000", "--max-purchase").because("above_max_purchase")
+		r.do("POST "+at+"/grants", grant("501"), keyed("k3")).is(422).because("above_max_purchase")
+		r.do("PUT "+at, auto("501")).is(422, "auto_recharge.amount").because("above_max_purchase")
+	}
+	r.do("POST /v1/accounts/nobody/top-ups", `{"amount":"0.001"}`, key).is(404).because("unknown_account")
+}
+
+// Without Redis nobody can say whether a part of a unit can be paid; whole units
+// always can, and what has been paid is not asked about.
+func TestPartsOfAUnitNeedTheCurrency(t *testing.T) {
+	t.Parallel()
+	c := start(t, newWorld(), applyWait(10*time.Millisecond))
+	c.do(acme, complete).is(200)
+	c.change(func() { c.readErr = errAway })
+	c.do(topUp, `{"amount":"0.5"}`, key).is(503, "Nothing changed").because("balances_unavailable")
+	if n := len(c.commands(1)); n != 0 {
+		t.Errorf("%d commands in the log", n)
+	}
+	c.do(topUp, `{"amount":"5"}`, key).is(202)
+	c.do(recharges+"1/result", `{"status":"succeeded","amount":"0.5","currency":"USD"}`).is(202)
+}
