@@ -46,8 +46,10 @@ type Entry struct {
 	Stamp  int64 // > that of the entry before it; microseconds of the caller's clock or more
 
 	// Exceptions holds the offsets whose outcome is not what the record alone
-	// says (charged, or free when its charge is zero).
+	// says (charged, or free when its charge is zero), and Accounts the accounts
+	// all of whose other debits in this entry have one such outcome.
 	Exceptions map[int64]Exception
+	Accounts   map[string]Exception
 	Events     []Event
 	Wishes     []Wish
 	Requests   []PaymentRequest
@@ -126,9 +128,14 @@ type PaymentRequest struct {
 // ID is the recharge id, which a payment service must remember.
 func (p *PaymentRequest) ID() string { return p.Account + "/" + strconv.FormatInt(p.N, 10) }
 
-// Of returns the outcome of the record at an offset whose own charge is amount.
-func (e *Entry) Of(offset int64, amount rating.Micros) (Outcome, rating.Reason) {
-	if x, ok := e.Exceptions[offset]; ok {
+// Of returns the outcome of the record at an offset whose debit names the account,
+// or none, and whose own charge is amount.
+func (e *Entry) Of(offset int64, account string, amount rating.Micros) (Outcome, rating.Reason) {
+	x, ok := e.Exceptions[offset]
+	if !ok && account != "" {
+		x, ok = e.Accounts[account]
+	}
+	if ok {
 		return x.Outcome, x.Reason
 	}
 	if amount == 0 {
@@ -138,7 +145,8 @@ func (e *Entry) Of(offset int64, amount rating.Micros) (Outcome, rating.Reason) 
 }
 
 // parseEntry reads an outbox item: the name, then the header line, then a line
-// for each exception (o), event (e), wish (w) and payment request (p).
+// for each exception (o of an offset, a of an account), event (e), wish (w) and
+// payment request (p).
 func parseEntry(shard int, source Source, item string) (*Entry, error) {
 	lines := strings.Split(strings.TrimSuffix(item, "\n"), "\n")
 	if len(lines) < 2 {
@@ -157,24 +165,27 @@ func parseEntry(shard int, source Source, item string) (*Entry, error) {
 }
 
 func (e *Entry) addLine(line string) error {
-	f := fields{rest: strings.Split(line, " ")}
+	f := fields{rest: line, more: true}
 	switch kind := f.text(); kind {
 	case "o":
 		if e.Exceptions == nil {
 			e.Exceptions = map[int64]Exception{}
 		}
-		at, x := f.number(), Exception{Outcome: Outcome(f.text())}
-		if x.Outcome == Parked {
-			x.Reason = rating.Reason(f.text())
+		at := f.number()
+		e.Exceptions[at] = f.exception()
+	case "a":
+		if e.Accounts == nil {
+			e.Accounts = map[string]Exception{}
 		}
-		e.Exceptions[at] = x
+		account := f.text()
+		e.Accounts[account] = f.exception()
 	case "e":
 		sum := sha1.Sum([]byte(line)) //nolint:gosec // a name, not a secret
 		ev := Event{
 			Account: f.text(), Kind: f.text(), Sequence: f.number(), Balance: rating.Micros(f.number()),
 			Currency: f.text(), Offset: f.number(), AtMillis: f.number(), digest: hex.EncodeToString(sum[:6]),
 		}
-		for len(f.rest) > 0 {
+		for f.more {
 			name, value, _ := strings.Cut(f.text(), "=")
 			ev.Fields = append(ev.Fields, Field{name, value})
 		}
@@ -196,20 +207,28 @@ func (e *Entry) addLine(line string) error {
 
 // fields walks the words of a line and keeps the first error.
 type fields struct {
-	rest []string
+	rest string
+	more bool // there is a word left, which may be empty
 	err  error
 }
 
-func (f *fields) text() string {
-	if len(f.rest) == 0 {
+func (f *fields) text() (word string) {
+	if !f.more {
 		if f.err == nil {
 			f.err = errors.New("a field is missing")
 		}
 		return ""
 	}
-	s := f.rest[0]
-	f.rest = f.rest[1:]
-	return s
+	word, f.rest, f.more = strings.Cut(f.rest, " ")
+	return word
+}
+
+func (f *fields) exception() Exception {
+	x := Exception{Outcome: Outcome(f.text())}
+	if x.Outcome == Parked {
+		x.Reason = rating.Reason(f.text())
+	}
+	return x
 }
 
 func (f *fields) number() int64 {

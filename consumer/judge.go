@@ -117,11 +117,8 @@ func park(v *balance.Verdict, reason rating.Reason, message string) {
 func (j *judge) debit(rec *kafka.Record, v *balance.Verdict) balance.Debit {
 	c := &v.CDR
 	d := balance.Debit{
-		Offset: rec.Offset, AppendMillis: rec.AppendMillis, Account: c.Account,
+		Offset: rec.Offset, AppendMillis: rec.AppendMillis, Account: payer(c),
 		Amount: v.Charge.Amount, Currency: v.Charge.Currency,
-	}
-	if c.Kind.AlwaysFree() {
-		d.Account = "" // free whatever the account
 	}
 	// A call that was never answered, or was answered and lasted no time, costs
 	// nothing however often it is told. Asterisk writes such a record of one id and
@@ -134,9 +131,17 @@ func (j *judge) debit(rec *kafka.Record, v *balance.Verdict) balance.Debit {
 	return d
 }
 
+// payer is the account that a debit names; none for what is free whatever the account.
+func payer(c *rating.CDR) string {
+	if c.Kind.AlwaysFree() {
+		return ""
+	}
+	return c.Account
+}
+
 // decided completes a verdict by what the shard's result entry says.
 func decided(rec *kafka.Record, v *balance.Verdict, e *balance.Entry) error {
-	outcome, reason := e.Of(rec.Offset, v.Charge.Amount)
+	outcome, reason := e.Of(rec.Offset, payer(&v.CDR), v.Charge.Amount)
 	if v.Outcome == balance.Parked {
 		if outcome != balance.Parked {
 			return changedPast(rec, v, outcome)
