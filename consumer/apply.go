@@ -204,6 +204,7 @@ func (w *worker) cdrBatches(b *batch, parts []part) []*balance.CDRBatch {
 		p := &parts[k]
 		c := &balance.CDRBatch{Position: w.position(p)}
 		c.CommandsEnd = b.ends[w.store().CommandPartition(c.Shard)]
+		c.Debits = make([]balance.Debit, 0, len(p.indexes))
 		for _, i := range p.indexes {
 			if v := &b.verdicts[i]; v.Outcome == balance.Parked {
 				c.Parked = append(c.Parked, parkedRecord(b, i))
