@@ -122,7 +122,7 @@ func (c *correctConfig) run(ctx context.Context, file string, lines []correction
 	partitionOf := func(account string) int { return store.CommandPartition(store.ShardOf(account)) }
 	cfg := &corrections.Config{
 		Client: client, Store: store, Commands: alerts.NewCommands(client, store.CommandTopic(), partitionOf), RatedTopic: c.Topics.Rated,
-		Decks: decks, Operator: by, Reason: c.text, DryRun: c.dryRun, Wait: c.wait, Clock: time.Now,
+		Decks: decks, Operator: by, Reason: c.text, DryRun: c.dryRun, Wait: c.wait, Now: time.Now,
 	}
 	p := corrected{
 		printer: printer{out: stderr}, stdout: printer{out: stdout}, file: file, dryRun: c.dryRun, counts: map[corrections.Outcome]int{},

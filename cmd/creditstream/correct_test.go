@@ -94,7 +94,7 @@ func TestCorrections(t *testing.T) {
 // Corrected CDRs may have any format, as the processors read it.
 func TestCorrectionsOfAnyFormat(t *testing.T) {
 	p := newPlant(t)
-	mapping := p.file("mapping.yaml", "sources:", "- {source: pbx-1, format: asterisk-csv, zone: UTC, kind: {value: user_out}}",
+	mapping := p.file("mapping.yaml", "sources:", "- {source: pbx-1, format: asterisk-csv, zone: UTC, kind: {value: user_out}, skip: {field: dst, equals: \"9\", value: voicemail}}",
 		"- {source: pbx-1, format: asterisk-csv, active_from: "+time.Now().Add(-time.Minute).UTC().Format(time.RFC3339)+", zone: UTC, kind: {value: internal}}",
 		"- {source: pbx-2, format: asterisk-csv, zone: UTC, kind: {value: user_out}}")
 	run := p.processor(p.http)
@@ -113,18 +113,19 @@ func TestCorrectionsOfAnyFormat(t *testing.T) {
 		}
 		return nil
 	})
-	line := func(seconds int, disposition string) string {
-		return fmt.Sprintf(`"acme","1042","+33142685300","ctx","clid","ch","dch","Dial","x",%q,%q,%q,%d,%d,%q,"DOCUMENTATION","1.1",""`,
-			answered.Format(time.DateTime), answered.Format(time.DateTime), answered.Add(time.Duration(seconds)*time.Second).Format(time.DateTime), seconds, seconds, disposition)
+	line := func(callee string) string {
+		return fmt.Sprintf(`"acme","1042",%q,"ctx","clid","ch","dch","Dial","x",%q,%q,%q,120,120,"ANSWERED","DOCUMENTATION","1.1",""`,
+			callee, answered.Format(time.DateTime), answered.Format(time.DateTime), answered.Add(2*time.Minute).Format(time.DateTime))
 	}
-	file := p.file("Master.csv", line(120, "ANSWERED"))
+	file := p.file("Master.csv", line("+33142685300"), line("9"))
 	correct := func(code int, args ...string) string {
 		return p.tool(code, append([]string{"correct", "--redis", p.redis.Addr(), "--deck", p.deck, "--format=asterisk-csv", "--mapping", mapping, file}, args...)...)
 	}
 	wants(t, correct(1), "Master.csv:1: bad_format: 2 sources of the mapping have the format asterisk-csv")
 	wants(t, correct(1, "--source=pbx-2"), "Master.csv:1: the call was never rated")
 	wants(t, correct(0, "--source=pbx-1", "--dry-run"), `"was":"1.000000","now":"0.000000"`)
-	wants(t, correct(0, "--source=pbx-1", "--appended-at=30m"), `"id":"1.1","account":"acme","was":"1.000000","now":"0.200000"`, `"outcome":"adjusted"`)
+	wants(t, correct(0, "--source=pbx-1", "--appended-at=30m"), `"id":"1.1","account":"acme","was":"1.000000","now":"0.200000"`, `"outcome":"adjusted"`,
+		"1 call adjusted, 0 unchanged, 0 not corrected, 1 skipped: no calls of their own")
 	if b := p.balance(); b != "9.800000" {
 		t.Errorf("balance %s", b)
 	}

@@ -41,7 +41,7 @@ type Config struct {
 	Reason     string
 	DryRun     bool
 	Wait       time.Duration // for what was appended to be applied; zero: not at all
-	Clock      func() time.Time
+	Now        func() time.Time
 }
 
 // A Line is one corrected CDR, as it was read.
@@ -229,7 +229,7 @@ func (r *run) correct(ctx context.Context, res *Result) error {
 		res.Outcome = Unchanged
 		return nil
 	}
-	if res.Now > 0 && !x.paid && r.Clock().Sub(c.AnsweredAt) < r.Store.Window()+margin {
+	if res.Now > 0 && !x.paid && r.Now().Sub(c.AnsweredAt) < r.Store.Window()+margin {
 		return ErrOnlyFree
 	}
 	a, err := r.Store.Account(ctx, c.Account)

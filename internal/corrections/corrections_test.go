@@ -216,7 +216,7 @@ func (w *world) balance(account string) string {
 func (w *world) config() *corrections.Config {
 	return &corrections.Config{
 		Client: w.client, Store: w.store, Commands: w.commands, RatedTopic: "rated-cdrs", Decks: w.decks, Operator: "ann", Reason: "corrected CDR",
-		Wait: 20 * time.Second, Clock: time.Now,
+		Wait: 20 * time.Second, Now: time.Now,
 	}
 }
 

@@ -86,7 +86,7 @@ func (r *run) wholeSince(ctx context.Context, partition int, topic map[string]st
 	if err != nil || start == 0 {
 		return time.Time{}, err
 	}
-	since := r.Clock()
+	since := r.Now()
 	for rec, err := range r.Client.Scan(ctx, r.RatedTopic, partition, start) {
 		if err != nil {
 			return time.Time{}, err
@@ -99,7 +99,7 @@ func (r *run) wholeSince(ctx context.Context, partition int, topic map[string]st
 	if err != nil || kept < 0 || topic["retention.bytes"] != "-1" {
 		return since, nil
 	}
-	if began := r.Clock().Add(-time.Duration(kept) * time.Millisecond); began.Before(since) {
+	if began := r.Now().Add(-time.Duration(kept) * time.Millisecond); began.Before(since) {
 		since = began
 	}
 	return since, nil
