@@ -142,8 +142,8 @@ func TestAllRecordsOfAnUnknownAccount(t *testing.T) {
 			t.Errorf("record %d: %s %s, want %s", i, o, why, want)
 		}
 	}
-	if len(e.Accounts) != 1 || len(e.Exceptions) != 0 {
-		t.Errorf("%v, %v", e.Accounts, e.Exceptions)
+	if at, ok := e.Unknown[nobody]; !ok || at != w.now.UnixMilli() || len(e.Unknown) != 1 || len(e.Exceptions) != 0 {
+		t.Errorf("%v at %d, %v", e.Unknown, w.now.UnixMilli(), e.Exceptions)
 	}
 	w.command(put(nobody))
 	_, again := w.cdrBatch(0, nobody, 5, 5)

@@ -46,13 +46,15 @@ type Entry struct {
 	Stamp  int64 // > that of the entry before it; microseconds of the caller's clock or more
 
 	// Exceptions holds the offsets whose outcome is not what the record alone
-	// says (charged, or free when its charge is zero), and Accounts the accounts
-	// all of whose other debits in this entry have one such outcome.
+	// says (charged, or free when its charge is zero).
 	Exceptions map[int64]Exception
-	Accounts   map[string]Exception
-	Events     []Event
-	Wishes     []Wish
-	Requests   []PaymentRequest
+
+	// Unknown holds accounts that do not exist: all their other debits in this entry
+	// are parked. No command appended before the time given, in milliseconds, made one.
+	Unknown  map[string]int64
+	Events   []Event
+	Wishes   []Wish
+	Requests []PaymentRequest
 }
 
 // An Exception is the outcome of a record that is not plainly charged or free.
@@ -131,12 +133,11 @@ func (p *PaymentRequest) ID() string { return p.Account + "/" + strconv.FormatIn
 // Of returns the outcome of the record at an offset whose debit names the account,
 // or none, and whose own charge is amount.
 func (e *Entry) Of(offset int64, account string, amount rating.Micros) (Outcome, rating.Reason) {
-	x, ok := e.Exceptions[offset]
-	if !ok && account != "" {
-		x, ok = e.Accounts[account]
-	}
-	if ok {
+	if x, ok := e.Exceptions[offset]; ok {
 		return x.Outcome, x.Reason
+	}
+	if _, ok := e.Unknown[account]; ok && account != "" {
+		return Parked, rating.UnknownAccount
 	}
 	if amount == 0 {
 		return Free, rating.NotParked
@@ -145,8 +146,8 @@ func (e *Entry) Of(offset int64, account string, amount rating.Micros) (Outcome,
 }
 
 // parseEntry reads an outbox item: the name, then the header line, then a line
-// for each exception (o of an offset, a of an account), event (e), wish (w) and
-// payment request (p).
+// for each exception (o), unknown account (u), event (e), wish (w) and payment
+// request (p).
 func parseEntry(shard int, source Source, item string) (*Entry, error) {
 	lines := strings.Split(strings.TrimSuffix(item, "\n"), "\n")
 	if len(lines) < 2 {
@@ -171,14 +172,17 @@ func (e *Entry) addLine(line string) error {
 		if e.Exceptions == nil {
 			e.Exceptions = map[int64]Exception{}
 		}
-		at := f.number()
-		e.Exceptions[at] = f.exception()
-	case "a":
-		if e.Accounts == nil {
-			e.Accounts = map[string]Exception{}
+		at, x := f.number(), Exception{Outcome: Outcome(f.text())}
+		if x.Outcome == Parked {
+			x.Reason = rating.Reason(f.text())
+		}
+		e.Exceptions[at] = x
+	case "u":
+		if e.Unknown == nil {
+			e.Unknown = map[string]int64{}
 		}
 		account := f.text()
-		e.Accounts[account] = f.exception()
+		e.Unknown[account] = f.number()
 	case "e":
 		sum := sha1.Sum([]byte(line)) //nolint:gosec // a name, not a secret
 		ev := Event{
@@ -221,14 +225,6 @@ func (f *fields) text() (word string) {
 	}
 	word, f.rest, f.more = strings.Cut(f.rest, " ")
 	return word
-}
-
-func (f *fields) exception() Exception {
-	x := Exception{Outcome: Outcome(f.text())}
-	if x.Outcome == Parked {
-		x.Reason = rating.Reason(f.text())
-	}
-	return x
 }
 
 func (f *fields) number() int64 {

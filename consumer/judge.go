@@ -157,7 +157,7 @@ func decided(rec *kafka.Record, v *balance.Verdict, e *balance.Entry) error {
 	v.Outcome, v.Reason = outcome, reason
 	switch {
 	case reason == rating.UnknownAccount:
-		v.Message = "no such account when the call was appended: create it with PUT /v1/accounts/{id} and replay this record"
+		v.Message = unknownAccount
 	case reason == rating.CurrencyMismatch:
 		v.Message = fmt.Sprintf("the call costs %s, the account has another currency", v.Charge.Currency)
 	case outcome == balance.Parked:
@@ -165,6 +165,8 @@ func decided(rec *kafka.Record, v *balance.Verdict, e *balance.Entry) error {
 	}
 	return nil
 }
+
+const unknownAccount = "no such account when the call was appended: create it with PUT /v1/accounts/{id} and replay this record"
 
 // changedPast says that a record has become something else since it was applied.
 func changedPast(rec *kafka.Record, v *balance.Verdict, applied balance.Outcome) error {

@@ -50,9 +50,10 @@ local function park(offset, digest, reason)
   if digest ~= 0 then skip = skip or {}; skip[digest] = true end
 end
 
--- All records of an account that does not exist, in one line: there may be many.
+-- All records of an account that does not exist, in one line, as there may be many;
+-- with the time that commands were applied to without making it.
 local function park_all(id, from, n)
-  out[#out + 1] = 'a ' .. id .. ' parked unknown_account'
+  out[#out + 1] = 'u ' .. id .. ' ' .. commands_at
   skip = skip or {}
   for i = from + 1, from + n do skip[struct.unpack('<H', packed, (i - 1) * 26 + 25)] = true end
 end
