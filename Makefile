@@ -11,7 +11,7 @@ BROKERS   ?= 1
 PKG       ?= ./...
 TESTFLAGS ?=
 BENCH     ?= .
-BENCHPKG  ?= ./rating/... ./consumer/cdr/... ./balance/... ./internal/kafka/... ./cmd/creditstream
+BENCHPKG  ?= ./rating/... ./consumer/... ./balance/... ./internal/kafka/... ./cmd/creditstream
 
 TEST_NEEDS := redis-server kcat curl
 

@@ -1,6 +1,7 @@
 package alerts
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
@@ -43,7 +44,8 @@ const headerOverhead = 10
 // A record that came compressed may be larger than what the topic takes, and must
 // not stop the stream: its value is cut to what fits, its headers are dropped, and
 // cs-cut says so. The whole record is in the log at its place.
-func deadLetter(topics *Topics, r *kafka.Record, v *balance.Verdict) kafka.Message {
+func (b *batch) deadLetter(r *kafka.Record, v *balance.Verdict) kafka.Message {
+	topics := b.topics
 	headers := make([]kafka.Header, 0, len(r.Headers)+7)
 	size := len(r.Key) + len(r.Value)
 	for _, h := range r.Headers {
@@ -59,25 +61,52 @@ func deadLetter(topics *Topics, r *kafka.Record, v *balance.Verdict) kafka.Messa
 		key = key[:min(len(key), topics.DeadLetterBytes/2)]
 		value = value[:min(len(value), topics.DeadLetterBytes-len(key))]
 	}
-	add := func(name, value string) {
-		headers = append(headers, kafka.Header{Key: name, Value: []byte(oneLine(value))})
+	from := len(b.buf)
+	add := func(name string) { // what was appended to the buffer since the last call
+		headers = append(headers, kafka.Header{Key: name, Value: b.since(from)})
+		from = len(b.buf)
 	}
-	add(headerReason, string(v.Reason))
-	add(headerMessage, v.Message)
-	add(headerTopic, r.Topic)
-	add(headerPartition, strconv.Itoa(r.Partition))
-	add(headerOffset, strconv.FormatInt(r.Offset, 10))
+	b.buf = appendLine(b.buf, string(v.Reason))
+	add(headerReason)
+	b.buf = appendLine(b.buf, v.Message)
+	add(headerMessage)
+	b.buf = append(b.buf, r.Topic...)
+	add(headerTopic)
+	b.buf = strconv.AppendInt(b.buf, int64(r.Partition), 10)
+	add(headerPartition)
+	b.buf = strconv.AppendInt(b.buf, r.Offset, 10)
+	add(headerOffset)
 	if cut {
-		add(headerCut, "the value had "+strconv.Itoa(len(r.Value))+" bytes, "+strconv.Itoa(len(value))+" of them are here")
+		b.buf = fmt.Appendf(b.buf, "the value had %d bytes, %d of them are here", len(r.Value), len(value))
+		add(headerCut)
 	}
-	add(headerTimestamp, formatMillis(r.AppendMillis))
+	b.buf = append(b.buf, formatMillis(r.AppendMillis)...)
+	add(headerTimestamp)
 
 	partition := kafka.AnyPartition
 	if r.Key == nil && topics.DeadLetterPartitions > 0 {
-		place := r.Topic + "/" + strconv.Itoa(r.Partition) + "/" + strconv.FormatInt(r.Offset, 10)
+		place := LetterID{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}.String()
 		partition = kafka.PartitionForKey([]byte(place), topics.DeadLetterPartitions)
 	}
 	return kafka.Message{Topic: topics.DeadLetters, Partition: partition, Key: key, Value: value, Headers: headers}
+}
+
+// appendLine appends s as oneLine has it. Most texts are one already.
+func appendLine(dst []byte, s string) []byte {
+	if len(s) <= maxHeaderBytes && isPlain(s) {
+		return append(dst, s...)
+	}
+	return append(dst, oneLine(s)...)
+}
+
+// isPlain reports whether s is all printable ASCII.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // oneLine returns s as one line of valid UTF-8 of at most maxHeaderBytes: white

@@ -127,7 +127,7 @@ func (b *batch) addRecord(r *kafka.Record, v *balance.Verdict) error {
 		b.buf = appendRated(b.buf, r, v)
 		b.add(kafka.Message{Topic: b.topics.Rated, Partition: kafka.AnyPartition, Key: key, Value: b.since(from)})
 	case balance.Parked:
-		b.add(deadLetter(b.topics, r, v))
+		b.add(b.deadLetter(r, v))
 	case balance.Skipped:
 	default:
 		return fmt.Errorf("publish %s/%d at %d: outcome %q", r.Topic, r.Partition, r.Offset, v.Outcome)

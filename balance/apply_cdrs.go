@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
-	"strconv"
 	"strings"
 
 	"github.com/creditstream/creditstream/rating"
@@ -209,7 +208,7 @@ func (s *Store) cdrCall(b *CDRBatch) call {
 		keys = append(keys, seenKey(b.Shard, sl.number))
 		args = append(args, len(sl.digests))
 		for _, d := range sl.digests {
-			args = append(args, strconv.FormatInt(d, 10))
+			args = append(args, d)
 		}
 	}
 	for _, a := range g.groups {

@@ -50,13 +50,13 @@ func TestRepeatsAreChargedOnce(t *testing.T) {
 	l, b := w.cdrBatch(0, "acme", 5, 7, 5)
 	b.Debits[2].Digest = b.Debits[0].Digest // within one batch
 	e := w.took(l, w.store.ApplyCDRs(t.Context(), []*balance.CDRBatch{b})[0])
-	if o, _ := e.Of(2, 5); o != balance.Duplicate {
+	if o, _ := e.Of(2, "acme", 5); o != balance.Duplicate {
 		t.Errorf("outcome %s", o)
 	}
 	l, c := w.cdrBatch(1, "acme", 5, 1) // and over partitions
 	c.Debits[0].Digest = b.Debits[0].Digest
 	e = w.took(l, w.store.ApplyCDRs(t.Context(), []*balance.CDRBatch{c})[0])
-	if o, _ := e.Of(0, 5); o != balance.Duplicate {
+	if o, _ := e.Of(0, "acme", 5); o != balance.Duplicate {
 		t.Errorf("outcome %s", o)
 	}
 	if a := w.account("acme"); a.Spent != 13 {
@@ -95,7 +95,7 @@ func TestCDRWaitsForCommandsAndAccounts(t *testing.T) {
 	b.Debits[0].AppendMillis = w.now.Add(-time.Second).UnixMilli()
 	l := lane{b.Shard, b.Source}
 	e := w.took(l, w.store.ApplyCDRs(t.Context(), []*balance.CDRBatch{b})[0])
-	if o, why := e.Of(0, 5); o != balance.Parked || why != rating.UnknownAccount {
+	if o, why := e.Of(0, "acme", 5); o != balance.Parked || why != rating.UnknownAccount {
 		t.Errorf("%s %s", o, why)
 	}
 	// an account that may yet come: wait until the commands are past the CDR
@@ -111,8 +111,48 @@ func TestCDRWaitsForCommandsAndAccounts(t *testing.T) {
 	w.command(&balance.Command{Type: balance.Tick, Account: "acme"})
 	c.CommandsEnd = w.log[balance.Source{Topic: "credit-commands", Partition: w.store.CommandPartition(c.Shard)}]
 	e = w.took(l, w.store.ApplyCDRs(t.Context(), []*balance.CDRBatch{c})[0])
-	if o, why := e.Of(c.Debits[0].Offset, 5); o != balance.Parked || why != rating.UnknownAccount {
+	if o, why := e.Of(c.Debits[0].Offset, c.Debits[0].Account, 5); o != balance.Parked || why != rating.UnknownAccount {
 		t.Errorf("%s %s", o, why)
+	}
+}
+
+// An account that does not exist has one line in the entry, however many records it
+// has: it is their outcome and nobody else's, and none of them claims its id.
+func TestAllRecordsOfAnUnknownAccount(t *testing.T) {
+	w := newWorld(t)
+	w.command(put("acme"))
+	nobody := neighbour(w)
+	_, b := w.cdrBatch(0, "acme", 5, 5, 0, 5, 5)
+	for _, i := range []int{0, 2, 3} {
+		b.Debits[i].Account = nobody
+	}
+	b.Debits[2].Account = "" // an emergency call of nobody's
+	b.Debits[3].Digest = b.Debits[0].Digest
+	for i := range b.Debits { // long before the commands that are applied
+		b.Debits[i].AppendMillis = w.now.UnixMilli() - 200
+	}
+	w.now = w.now.Add(251 * time.Millisecond)
+	w.command(&balance.Command{Type: balance.Tick, Account: "acme"})
+	b.CommandsEnd = w.log[balance.Source{Topic: "credit-commands", Partition: w.store.CommandPartition(b.Shard)}]
+	l := lane{b.Shard, b.Source}
+	e := w.took(l, w.store.ApplyCDRs(t.Context(), []*balance.CDRBatch{b})[0])
+	for i, want := range []balance.Outcome{balance.Parked, balance.Charged, balance.Free, balance.Parked, balance.Charged} {
+		d := &b.Debits[i]
+		if o, why := e.Of(d.Offset, d.Account, d.Amount); o != want || (why == rating.UnknownAccount) != (want == balance.Parked) {
+			t.Errorf("record %d: %s %s, want %s", i, o, why, want)
+		}
+	}
+	if at, ok := e.Unknown[nobody]; !ok || at != w.now.UnixMilli() || len(e.Unknown) != 1 || len(e.Exceptions) != 0 {
+		t.Errorf("%v at %d, %v", e.Unknown, w.now.UnixMilli(), e.Exceptions)
+	}
+	w.command(put(nobody))
+	_, again := w.cdrBatch(0, nobody, 5, 5)
+	again.Debits[0].Digest, again.Debits[1].Digest = b.Debits[0].Digest, b.Debits[2].Digest
+	e = w.took(l, w.store.ApplyCDRs(t.Context(), []*balance.CDRBatch{again})[0])
+	for i, want := range []balance.Outcome{balance.Charged, balance.Duplicate} { // the emergency call has claimed its id
+		if o, _ := e.Of(again.Debits[i].Offset, nobody, 5); o != want {
+			t.Errorf("again, record %d: %s, want %s", i, o, want)
+		}
 	}
 }
 
@@ -138,12 +178,12 @@ func TestParkedRecordsClaimNothing(t *testing.T) {
 	rest := b.Debits[1:]
 	b.Debits, b.Next, b.Last.Offset = b.Debits[:1], b.Next-1, b.Last.Offset-1
 	e := w.took(l, w.store.ApplyCDRs(t.Context(), []*balance.CDRBatch{b})[0])
-	if o, why := e.Of(0, 5); o != balance.Parked || why != rating.CurrencyMismatch {
+	if o, why := e.Of(0, "acme", 5); o != balance.Parked || why != rating.CurrencyMismatch {
 		t.Errorf("%s %s", o, why)
 	}
 	b.Debits, b.Expect, b.Next = rest, w.mark(l), b.Next+1
 	e = w.took(l, w.store.ApplyCDRs(t.Context(), []*balance.CDRBatch{b})[0])
-	if o, _ := e.Of(1, 5); o != balance.Charged {
+	if o, _ := e.Of(1, "acme", 5); o != balance.Charged {
 		t.Errorf("the copy after a parked one: %s", o)
 	}
 }
@@ -156,8 +196,8 @@ func TestEmergencyNeedsNoAccount(t *testing.T) {
 	}
 	b.Debits[1].Digest = b.Debits[0].Digest
 	e := w.took(l, w.store.ApplyCDRs(t.Context(), []*balance.CDRBatch{b})[0])
-	first, _ := e.Of(0, 0)
-	second, _ := e.Of(1, 0)
+	first, _ := e.Of(0, "", 0)
+	second, _ := e.Of(1, "", 0)
 	if first != balance.Free || second != balance.Duplicate {
 		t.Errorf("%s, %s", first, second)
 	}

@@ -48,9 +48,13 @@ type Entry struct {
 	// Exceptions holds the offsets whose outcome is not what the record alone
 	// says (charged, or free when its charge is zero).
 	Exceptions map[int64]Exception
-	Events     []Event
-	Wishes     []Wish
-	Requests   []PaymentRequest
+
+	// Unknown holds accounts that do not exist: all their other debits in this entry
+	// are parked. No command appended before the time given, in milliseconds, made one.
+	Unknown  map[string]int64
+	Events   []Event
+	Wishes   []Wish
+	Requests []PaymentRequest
 }
 
 // An Exception is the outcome of a record that is not plainly charged or free.
@@ -129,10 +133,14 @@ type PaymentRequest struct {
 // ID is the recharge id, which a payment service must remember.
 func (p *PaymentRequest) ID() string { return p.Account + "/" + strconv.FormatInt(p.N, 10) }
 
-// Of returns the outcome of the record at an offset whose own charge is amount.
-func (e *Entry) Of(offset int64, amount rating.Micros) (Outcome, rating.Reason) {
+// Of returns the outcome of the record at an offset whose debit names the account,
+// or none, and whose own charge is amount.
+func (e *Entry) Of(offset int64, account string, amount rating.Micros) (Outcome, rating.Reason) {
 	if x, ok := e.Exceptions[offset]; ok {
 		return x.Outcome, x.Reason
+	}
+	if _, ok := e.Unknown[account]; ok && account != "" {
+		return Parked, rating.UnknownAccount
 	}
 	if amount == 0 {
 		return Free, rating.NotParked
@@ -141,7 +149,8 @@ func (e *Entry) Of(offset int64, amount rating.Micros) (Outcome, rating.Reason) 
 }
 
 // parseEntry reads an outbox item: the name, then the header line, then a line
-// for each exception (o), event (e), wish (w) and payment request (p).
+// for each exception (o), unknown account (u), event (e), wish (w) and payment
+// request (p).
 func parseEntry(shard int, source Source, item string) (*Entry, error) {
 	lines := strings.Split(strings.TrimSuffix(item, "\n"), "\n")
 	if len(lines) < 2 {
@@ -160,7 +169,7 @@ func parseEntry(shard int, source Source, item string) (*Entry, error) {
 }
 
 func (e *Entry) addLine(line string) error {
-	f := fields{rest: strings.Split(line, " ")}
+	f := fields{rest: line, more: true}
 	switch kind := f.text(); kind {
 	case "o":
 		if e.Exceptions == nil {
@@ -171,13 +180,19 @@ func (e *Entry) addLine(line string) error {
 			x.Reason = rating.Reason(f.text())
 		}
 		e.Exceptions[at] = x
+	case "u":
+		if e.Unknown == nil {
+			e.Unknown = map[string]int64{}
+		}
+		account := f.text()
+		e.Unknown[account] = f.number()
 	case "e":
 		sum := sha1.Sum([]byte(line)) //nolint:gosec // a name, not a secret
 		ev := Event{
 			Account: f.text(), Kind: f.text(), Sequence: f.number(), Balance: rating.Micros(f.number()),
 			Currency: f.text(), Offset: f.number(), AtMillis: f.number(), digest: hex.EncodeToString(sum[:6]),
 		}
-		for len(f.rest) > 0 {
+		for f.more {
 			name, value, _ := strings.Cut(f.text(), "=")
 			ev.Fields = append(ev.Fields, Field{name, value})
 		}
@@ -199,20 +214,20 @@ func (e *Entry) addLine(line string) error {
 
 // fields walks the words of a line and keeps the first error.
 type fields struct {
-	rest []string
+	rest string
+	more bool // there is a word left, which may be empty
 	err  error
 }
 
-func (f *fields) text() string {
-	if len(f.rest) == 0 {
+func (f *fields) text() (word string) {
+	if !f.more {
 		if f.err == nil {
 			f.err = errors.New("a field is missing")
 		}
 		return ""
 	}
-	s := f.rest[0]
-	f.rest = f.rest[1:]
-	return s
+	word, f.rest, f.more = strings.Cut(f.rest, " ")
+	return word
 }
 
 func (f *fields) number() int64 {

@@ -4,10 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/creditstream/creditstream/rating"
 )
@@ -27,43 +24,30 @@ type LedgerEntry struct {
 func (s *Store) Ledger(ctx context.Context, account string, before int64, limit int) ([]LedgerEntry, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opt.CallTimeout)
 	defer cancel()
-	sh := s.ShardOf(account)
-	newest, err := s.rdb.LIndex(ctx, ledgerKey(sh, account), 0).Result()
-	if err != nil && err != redis.Nil { //nolint:errorlint // the client returns it as it is
-		return nil, fmt.Errorf("read ledger: %w", err)
-	}
-	if newest == "" {
-		return nil, nil
-	}
-	head, err := parseLedger(newest)
-	if err != nil {
-		return nil, err
-	}
-	skip := int64(0)
-	if before > 0 {
-		skip = max(0, head.Number-before+1)
-	}
-	// entries that came since lie before the head that was seen: they are left out below
-	items, err := s.rdb.LRange(ctx, ledgerKey(sh, account), skip, skip+int64(limit)-1).Result()
-	if err != nil {
-		return nil, fmt.Errorf("read ledger: %w", err)
-	}
-	out := make([]LedgerEntry, 0, len(items))
-	for _, item := range items {
-		e, err := parseLedger(item)
+	key := ledgerKey(s.ShardOf(account), account)
+	// The list begins with the newest entry; entries that come while it is read move
+	// the others back, and then it is read again from where they are.
+	for skip := int64(0); ; {
+		items, err := s.rdb.LRange(ctx, key, skip, skip+int64(limit)-1).Result()
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("read ledger: %w", err)
 		}
-		if before == 0 || e.Number < before {
-			out = append(out, e)
+		out := make([]LedgerEntry, len(items))
+		for i, item := range items {
+			if out[i], err = parseLedger(item); err != nil {
+				return nil, err
+			}
 		}
+		if before == 0 || len(out) == 0 || out[0].Number < before {
+			return out, nil
+		}
+		skip += out[0].Number - before + 1
 	}
-	return out, nil
 }
 
 // parseLedger reads an item of the ledger: number, kind, micros, ms and reference.
 func parseLedger(item string) (LedgerEntry, error) {
-	f := fields{rest: strings.SplitN(item, " ", 5)}
+	f := fields{rest: item, more: true}
 	e := LedgerEntry{Number: f.number(), Kind: f.text(), Amount: rating.Micros(f.number()), At: time.UnixMilli(f.number()).UTC(), Reference: f.text()}
 	if f.err != nil {
 		return e, faultf("ledger entry %s: %w", strconv.Quote(item), f.err)

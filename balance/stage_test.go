@@ -182,7 +182,7 @@ func (s *stage) deliver(b *balance.CDRBatch) {
 	b.CommandsEnd = s.log[balance.Source{Topic: "credit-commands", Partition: s.store.CommandPartition(l.shard)}]
 	e := s.apply(l, &b.Trim, func() balance.Reply { return s.store.ApplyCDRs(s.tb.Context(), []*balance.CDRBatch{b})[0] })
 	for _, d := range b.Debits {
-		switch o, why := e.Of(d.Offset, d.Amount); o {
+		switch o, why := e.Of(d.Offset, d.Account, d.Amount); o {
 		case balance.Charged:
 			s.spent[d.Account] += int64(d.Amount)
 		case balance.Parked:

@@ -180,6 +180,9 @@ func (s *Store) checkServer(ctx context.Context) error {
 // Window is how long ids are remembered: an older CDR is parked.
 func (s *Store) Window() time.Duration { return s.opt.Window }
 
+// Slack is how far the brokers' clocks may be apart.
+func (s *Store) Slack() time.Duration { return s.opt.Slack }
+
 // Limits returns the longest call and the dearest charge that are believed.
 func (s *Store) Limits() (longest time.Duration, dearest rating.Micros) {
 	return s.opt.MaxDuration, s.opt.MaxCharge

@@ -23,6 +23,7 @@ func (w *worker) applyBatch(ctx, stop context.Context, b *batch, jobs chan<- *jo
 		for _, at := range b.byLane[i] {
 			if b.records[at].Offset >= next { // below: applied before the take-over
 				left[i] = append(left[i], at)
+				w.parkAbsent(b, at)
 			}
 		}
 	}
@@ -57,6 +58,13 @@ func (w *worker) applyBatch(ctx, stop context.Context, b *batch, jobs chan<- *jo
 	}
 	w.setFed(fed{b.next, b.last})
 	return nil
+}
+
+// parkAbsent parks a CDR of an account that is known not to exist.
+func (w *worker) parkAbsent(b *batch, at int) {
+	if v := &b.verdicts[at]; v.Outcome == "" && w.absent.covers(payer(&v.CDR), b.records[at].AppendMillis) {
+		park(v, rating.UnknownAccount, unknownAccount)
+	}
 }
 
 // behind is the wait of a CDR for commands that are on their way.
@@ -151,6 +159,7 @@ func (w *worker) settle(ctx context.Context, b *batch, parts []part, replies []b
 		case balance.Applied:
 			left[parts[i].lane] = left[parts[i].lane][len(parts[i].indexes):]
 			j.entries = append(j.entries, r.Entry)
+			w.absent.note(r.Entry)
 			w.metrics().observeDebited(b, parts[i].indexes, w.consumer.cfg.Now())
 		case balance.Unknown:
 			p := w.store().CommandPartition(w.lanes[parts[i].lane].shard)
@@ -204,6 +213,7 @@ func (w *worker) cdrBatches(b *batch, parts []part) []*balance.CDRBatch {
 		p := &parts[k]
 		c := &balance.CDRBatch{Position: w.position(p)}
 		c.CommandsEnd = b.ends[w.store().CommandPartition(c.Shard)]
+		c.Debits = make([]balance.Debit, 0, len(p.indexes))
 		for _, i := range p.indexes {
 			if v := &b.verdicts[i]; v.Outcome == "" {
 				c.Debits = append(c.Debits, w.judge.debit(&b.records[i], v))

@@ -1,6 +1,10 @@
 package consumer
 
-import "github.com/creditstream/creditstream/balance"
+import (
+	"time"
+
+	"github.com/creditstream/creditstream/balance"
+)
 
 // Lane is a lane that has taken over h.
 type Lane struct{ l lane }
@@ -28,3 +32,20 @@ func (x *Lane) Done() int64 {
 	offset, _ := x.l.done()
 	return offset
 }
+
+// Absent remembers accounts that do not exist.
+type Absent struct{ a absent }
+
+// NewAbsent returns one that knows of none.
+func NewAbsent(slack time.Duration) *Absent { return &Absent{absent{slack: slack}} }
+
+// Note takes what a shard has answered.
+func (x *Absent) Note(e *balance.Entry) { x.a.note(e) }
+
+// Covers reports whether an account is known not to exist for a CDR.
+func (x *Absent) Covers(account string, appendMillis int64) bool {
+	return x.a.covers(account, appendMillis)
+}
+
+// MaxAbsent is how many accounts are remembered.
+const MaxAbsent = maxAbsent

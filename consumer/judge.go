@@ -120,11 +120,8 @@ func park(v *balance.Verdict, reason rating.Reason, message string) {
 func (j *judge) debit(rec *kafka.Record, v *balance.Verdict) balance.Debit {
 	c := &v.CDR
 	d := balance.Debit{
-		Offset: rec.Offset, AppendMillis: rec.AppendMillis, Account: c.Account,
+		Offset: rec.Offset, AppendMillis: rec.AppendMillis, Account: payer(c),
 		Amount: v.Charge.Amount, Currency: v.Charge.Currency,
-	}
-	if c.Kind.AlwaysFree() {
-		d.Account = "" // free whatever the account
 	}
 	// A call that was never answered, or was answered and lasted no time, costs
 	// nothing however often it is told. Asterisk writes such a record of one id and
@@ -137,9 +134,17 @@ func (j *judge) debit(rec *kafka.Record, v *balance.Verdict) balance.Debit {
 	return d
 }
 
+// payer is the account that a debit names; none for what is free whatever the account.
+func payer(c *rating.CDR) string {
+	if c.Kind.AlwaysFree() {
+		return ""
+	}
+	return c.Account
+}
+
 // decided completes a verdict by what the shard's result entry says.
 func decided(rec *kafka.Record, v *balance.Verdict, e *balance.Entry) error {
-	outcome, reason := e.Of(rec.Offset, v.Charge.Amount)
+	outcome, reason := e.Of(rec.Offset, payer(&v.CDR), v.Charge.Amount)
 	switch {
 	case v.Outcome == "" && outcome == balance.Skipped, v.Outcome != "" && v.Outcome != outcome:
 		return changedPast(rec, v, outcome)
@@ -149,7 +154,7 @@ func decided(rec *kafka.Record, v *balance.Verdict, e *balance.Entry) error {
 	v.Outcome, v.Reason = outcome, reason
 	switch {
 	case reason == rating.UnknownAccount:
-		v.Message = "no such account when the call was appended: create it with PUT /v1/accounts/{id} and replay this record"
+		v.Message = unknownAccount
 	case reason == rating.CurrencyMismatch:
 		v.Message = fmt.Sprintf("the call costs %s, the account has another currency", v.Charge.Currency)
 	case outcome == balance.Parked:
@@ -157,6 +162,8 @@ func decided(rec *kafka.Record, v *balance.Verdict, e *balance.Entry) error {
 	}
 	return nil
 }
+
+const unknownAccount = "no such account when the call was appended: create it with PUT /v1/accounts/{id} and replay this record"
 
 // changedPast says that a record has become something else since it was applied.
 // What an entry has no exception for was a call.

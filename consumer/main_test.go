@@ -65,7 +65,8 @@ func (flat) Price(c *rating.CDR) (rating.Charge, error) {
 // gate is a publisher that can be held up.
 type gate struct {
 	*alerts.Publisher
-	open atomic.Pointer[chan struct{}] // nil: open; else closed when it opens
+	open      atomic.Pointer[chan struct{}] // nil: open; else closed when it opens
+	published atomic.Int64                  // records
 }
 
 func (g *gate) Publish(ctx context.Context, records []kafka.Record, verdicts []balance.Verdict, entries []*balance.Entry) error {
@@ -76,7 +77,11 @@ func (g *gate) Publish(ctx context.Context, records []kafka.Record, verdicts []b
 			return ctx.Err()
 		}
 	}
-	return g.Publisher.Publish(ctx, records, verdicts, entries)
+	err := g.Publisher.Publish(ctx, records, verdicts, entries)
+	if err == nil {
+		g.published.Add(int64(len(records)))
+	}
+	return err
 }
 
 // world is a broker, a store and whatever consumers a test starts.

@@ -33,7 +33,13 @@ func Preview(d *cdr.Decoder, r rater, l Limits, rec *kafka.Record) balance.Verdi
 	if !ok {
 		return v
 	}
-	price(r, l, rec.AppendMillis, &v)
+	return Price(r, l, rec.AppendMillis, &v.CDR)
+}
+
+// Price is Preview of a record that is read already.
+func Price(r rater, l Limits, appendMillis int64, c *rating.CDR) balance.Verdict {
+	v := balance.Verdict{CDR: *c}
+	price(r, l, appendMillis, &v)
 	switch {
 	case v.Outcome == balance.Parked:
 	case v.Charge.Amount == 0:

@@ -23,6 +23,7 @@ const recheck = 100 * time.Millisecond
 func (w *worker) publish(ctx context.Context, jobs <-chan *job, held []*balance.Entry) error {
 	tick := time.NewTicker(recheck)
 	defer tick.Stop()
+	var d decisions
 	for {
 		var err error
 		if held, err = w.requestPayments(ctx, held); err != nil {
@@ -37,7 +38,7 @@ func (w *worker) publish(ctx context.Context, jobs <-chan *job, held []*balance.
 			if !ok {
 				return nil // what is still held stays in the outbox
 			}
-			if err := w.publishJob(ctx, j); err != nil {
+			if err := w.publishJob(ctx, j, &d); err != nil {
 				return err
 			}
 			held = append(held, w.acknowledge(j.entries)...)
@@ -48,42 +49,41 @@ func (w *worker) publish(ctx context.Context, jobs <-chan *job, held []*balance.
 	}
 }
 
-func (w *worker) publishJob(ctx context.Context, j *job) error {
-	var records []kafka.Record
-	var verdicts []balance.Verdict
-	for _, e := range j.entries {
-		rs, vs, err := j.batch.decided(w, w.laneOf[e.Shard], e)
-		if err != nil {
-			return err
-		}
-		records, verdicts = append(records, rs...), append(verdicts, vs...)
+func (w *worker) publishJob(ctx context.Context, j *job, d *decisions) error {
+	if err := d.read(w, j.batch, j.entries); err != nil {
+		return err
 	}
-	if err := w.consumer.cfg.Publisher.Publish(ctx, records, verdicts, j.entries); err != nil {
+	if err := w.consumer.cfg.Publisher.Publish(ctx, d.records, d.verdicts, j.entries); err != nil {
 		return w.publishError(ctx, err)
 	}
-	w.metrics().observePublished(records, verdicts, w.consumer.cfg.Now())
+	w.metrics().observePublished(d.records, d.verdicts, w.consumer.cfg.Now())
 	return nil
 }
 
-// decided returns the records of a lane that an entry speaks of, with what became
-// of them. Commands leave no record, unless they are parked.
-func (b *batch) decided(w *worker, lane int, e *balance.Entry) ([]kafka.Record, []balance.Verdict, error) {
-	var records []kafka.Record
-	var verdicts []balance.Verdict
-	for _, i := range b.byLane[lane] {
-		rec, v := &b.records[i], b.verdicts[i]
-		if rec.Offset < e.First || rec.Offset >= e.End {
-			continue
+// decisions are records with what became of each: no more than a batch has. They are
+// large, so their memory is used again.
+type decisions struct {
+	records  []kafka.Record
+	verdicts []balance.Verdict
+}
+
+// read finds the records of a batch that entries speak of. Commands leave no record,
+// unless they are parked.
+func (d *decisions) read(w *worker, b *batch, entries []*balance.Entry) error {
+	d.records, d.verdicts = d.records[:0], d.verdicts[:0]
+	for _, e := range entries {
+		for _, i := range b.byLane[w.laneOf[e.Shard]] {
+			rec, v := &b.records[i], &b.verdicts[i]
+			if rec.Offset < e.First || rec.Offset >= e.End || w.commands && v.Outcome != balance.Parked {
+				continue
+			}
+			d.records, d.verdicts = append(d.records, *rec), append(d.verdicts, *v)
+			if err := decided(rec, &d.verdicts[len(d.verdicts)-1], e); err != nil {
+				return err
+			}
 		}
-		if w.commands && v.Outcome != balance.Parked {
-			continue
-		}
-		if err := decided(rec, &v, e); err != nil {
-			return nil, nil, err
-		}
-		records, verdicts = append(records, *rec), append(verdicts, v)
 	}
-	return records, verdicts, nil
+	return nil
 }
 
 // acknowledge notes that entries are published, and returns those whose payment

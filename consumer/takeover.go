@@ -199,24 +199,20 @@ func (r *replay) take(ctx context.Context, b *batch) error {
 		}
 		r.unchecked[i] = false
 	}
-	var records []kafka.Record
-	var verdicts []balance.Verdict
+	var entries []*balance.Entry
 	for i := range r.holdings {
 		for _, e := range r.holdings[i].Outbox {
 			if err := b.strayed(i, e); err != nil {
 				return err
 			}
-			rs, vs, err := b.decided(w, i, e)
-			if err != nil {
-				return err
-			}
-			records, verdicts = append(records, rs...), append(verdicts, vs...)
 		}
+		entries = append(entries, r.holdings[i].Outbox...)
 	}
-	if len(records) == 0 {
-		return nil
+	var d decisions
+	if err := d.read(w, b, entries); err != nil || len(d.records) == 0 {
+		return err
 	}
-	if err := w.consumer.cfg.Publisher.Publish(ctx, records, verdicts, nil); err != nil {
+	if err := w.consumer.cfg.Publisher.Publish(ctx, d.records, d.verdicts, nil); err != nil {
 		return w.publishError(ctx, err)
 	}
 	return nil

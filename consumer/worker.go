@@ -22,6 +22,7 @@ type worker struct {
 	commands      bool // the partition is one of the commands topic
 	judge         *judge
 	lanes         []*lane
+	absent        absent
 	laneOf        map[int]int // shard -> lane
 	readTo        balance.Last
 	endAtTakeOver int64 // of the log; payment requests of a replay wait until it is applied
@@ -60,7 +61,7 @@ func over(ctx context.Context) bool { return ctx.Err() != nil }
 func newWorker(c *Consumer, src balance.Source) *worker {
 	w := &worker{
 		consumer: c, source: src, commands: src.Topic == c.cfg.CommandTopic, laneOf: map[int]int{},
-		judge: &judge{decoder: c.cfg.Decoder, rater: c.cfg.Rater, store: c.cfg.Store},
+		judge: &judge{decoder: c.cfg.Decoder, rater: c.cfg.Rater, store: c.cfg.Store}, absent: absent{slack: c.cfg.Store.Slack()},
 	}
 	for sh := range c.cfg.Store.Shards() {
 		if !w.commands || c.cfg.Store.CommandPartition(sh) == src.Partition {

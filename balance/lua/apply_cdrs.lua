@@ -50,6 +50,14 @@ local function park(offset, digest, reason)
   if digest ~= 0 then skip = skip or {}; skip[digest] = true end
 end
 
+-- All records of an account that does not exist, in one line, as there may be many;
+-- with the time that commands were applied to without making it.
+local function park_all(id, from, n)
+  out[#out + 1] = 'u ' .. id .. ' ' .. commands_at
+  skip = skip or {}
+  for i = from + 1, from + n do skip[struct.unpack('<H', packed, (i - 1) * 26 + 25)] = true end
+end
+
 for i = 1, loose do
   local offset, _, _, digest = record(i)
   repeated(i, offset, digest)
@@ -68,18 +76,17 @@ end
 -- Known means: the first command was appended no later than the CDR (rule 7).
 if late >= 0 and tonumber(commands_at) <= late + slack then return { 'UNKNOWN', fmt(late + slack) } end
 
-local function walk(key, id, from, n, cur, exists)
-  local t = exists and load(id, redis.call('HMGET', key, unpack(FIELDS)))
+local function walk(key, id, from, n, cur)
+  local t = load(id, redis.call('HMGET', key, unpack(FIELDS)))
   for i = from + 1, from + n do
     local offset, charge, append, digest = record(i)
-    if not t or t.at > append + slack then park(offset, digest, 'unknown_account')
+    if t.at > append + slack then park(offset, digest, 'unknown_account')
     elseif charge > 0 and cur ~= t.cur then park(offset, digest, 'currency_mismatch')
     elseif not repeated(i, offset, digest) and charge > 0 then
       t.spent = t.spent + charge
       look(out, t, fmt(offset), fmt(append))
     end
   end
-  if not t then return true end
   settle(out, t)
   local set = changes(t)
   if #set > 0 then writes[#writes + 1] = { 'HSET', key, unpack(set) } end
@@ -89,21 +96,24 @@ end
 for g = 1, na do
   local a, from, n, h = unpack(groups[g])
   local key, sum, cur = KEYS[2 + ns + g], ARGV[a + 2], ARGV[a + 3]
-  local slow = ARGV[a + 6] == '1' or not h[6] or tonumber(h[6]) > tonumber(ARGV[a + 4]) + slack or (sum ~= '0' and cur ~= h[5])
-  if not slow and repeats then
+  local known = h[6]
+  local slow = known and (ARGV[a + 6] == '1' or tonumber(h[6]) > tonumber(ARGV[a + 4]) + slack or (sum ~= '0' and cur ~= h[5]))
+  if known and not slow and repeats then
     for i = from + 1, from + n do
       local _, _, _, digest = record(i)
       if repeats[digest] then slow = true end
     end
   end
-  if not slow then
+  if not known then
+    park_all(ARGV[a], from, n)
+  elseif not slow then
     local spent = tonumber(h[1]) + tonumber(sum)
     local left = tonumber(h[2]) - spent - tonumber(h[3])
     if spent > BOUND or left < -BOUND then return { 'BOUNDS', ARGV[a] } end
     if left <= tonumber(h[4]) then slow = true
     elseif sum ~= '0' then writes[#writes + 1] = { 'HINCRBY', key, 'spent', sum } end
   end
-  if slow and not walk(key, ARGV[a], from, n, cur, h[6]) then return { 'BOUNDS', ARGV[a] } end
+  if slow and not walk(key, ARGV[a], from, n, cur) then return { 'BOUNDS', ARGV[a] } end
 end
 
 -- From here on nothing is checked, only written.

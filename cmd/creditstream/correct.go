@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/creditstream/creditstream/alerts"
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/consumer/cdr"
 	"github.com/creditstream/creditstream/internal/corrections"
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/rating"
@@ -23,15 +26,22 @@ import (
 type correctConfig struct {
 	runConfig // for where everything is
 
+	source   string
+	appended time.Time // zero: now
 	operator string
 	text     string
 	dryRun   bool
+	wait     time.Duration
 }
 
 func (c *correctConfig) correctSettings() *settings {
 	s := newSettings()
-	s.borrow(c.settings(), "brokers", "redis", "redis-db", "deck", "topic-rated")
+	s.borrow(c.settings(), "brokers", "redis", "redis-db", "deck", "topic-rated", "format", "zone", "mapping")
+	s.byName["format"].usage = strings.Replace(s.byName["format"].usage, "CDRs whose content-type names none", "the file", 1)
+	s.add("source", "", anyText(&c.source, "name"), "source of the CDRs, as a header cdr-source would name it: it chooses the rules of the mapping")
+	s.add("appended-at", "", moment(&c.appended, time.Now()), "read records as if they were appended then, by the version of the mapping that was active; default: now")
 	c.logConfig.settings(s, "warn")
+	s.add("wait", "30s", duration(&c.wait, 0, time.Hour), "how long to wait until the adjustments are applied; 0: not at all")
 	s.add("reason-text", "corrected CDR", matching(&c.text, oneLine, oneLineExpected), "why, for the log")
 	actSettings(s, &c.operator, &c.dryRun)
 	return s
@@ -42,14 +52,16 @@ func newCorrect(environ func() []string) *cobra.Command {
 	s := c.correctSettings()
 	cmd := &cobra.Command{
 		Use: "correct FILE", Short: "Make charges what corrected CDRs say",
-		Long: `Reads corrected CDRs, in canonical JSON one after the other, finds what each call (source,
-id, account and answer time) has cost so far, rates the corrected one, and appends an
-adjustment of the difference. It prints a line of JSON for each; what cannot be
-corrected goes to stderr with its line, and makes the exit code 1.
+		Long: `Reads corrected CDRs of any format, finds what each call (source, id, account and answer
+time) has cost so far, rates the corrected one, and appends an adjustment of the
+difference. Then it waits until the processors have applied it. It prints a line of JSON
+for each; what cannot be corrected, was refused, or is not applied in time goes to
+stderr with its line, and makes the exit code 1. What is no call of its own is left out.
 
 To repeat it is safe: the same file twice changes nothing. Of two runs at the same time
-one counts, and the other says so. An adjustment counts when a processor has applied it.`,
+one counts, and the other says so.`,
 		Example: `  creditstream correct --brokers kafka-1:9092 --redis redis-1:6379 --deck /etc/creditstream/deck --dry-run fixed.jsonl
+  creditstream correct --config /etc/creditstream/creditstream.yaml --format asterisk-csv --mapping mapping.yaml --source pbx-1 fixed.csv
   creditstream correct --config /etc/creditstream/creditstream.yaml --reason-text "wrong rate, ticket 4711" --operator support fixed.jsonl`,
 		Args: exactly("FILE"),
 	}
@@ -57,10 +69,11 @@ one counts, and the other says so. An adjustment counts when a processor has app
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		problems := append(s.resolve(cmd.Flags(), environ, isSetting), s.required("brokers", "redis", "deck")...)
 		decks, more := loadDeck(s, c.DeckDir, nil)
-		if err := problemsError(append(problems, more...)); err != nil {
+		opt, wrong := c.load(s)
+		if err := problemsError(slices.Concat(problems, more, wrong)); err != nil {
 			return err
 		}
-		lines, err := readCorrections(args[0])
+		lines, err := c.read(args[0], &opt)
 		if err != nil {
 			return err
 		}
@@ -69,12 +82,19 @@ one counts, and the other says so. An adjustment counts when a processor has app
 	return cmd
 }
 
-func readCorrections(file string) ([]corrections.Line, error) {
+func (c *correctConfig) read(file string, opt *cdr.Options) ([]corrections.Line, error) {
 	f, err := os.Open(file) //nolint:gosec // the file that we were told to read
 	if err != nil {
 		return nil, usageError{err}
 	}
-	lines, err := corrections.Read(f)
+	appended := c.appended
+	if appended.IsZero() {
+		appended = time.Now()
+	}
+	d := cdr.NewDecoder(*opt)
+	lines, err := corrections.Read(f, opt.Format, func(p *cdr.Piece, call *rating.CDR) error {
+		return decodePiece(d, p, c.source, appended, call)
+	})
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, err)
 	}
@@ -102,9 +122,11 @@ func (c *correctConfig) run(ctx context.Context, file string, lines []correction
 	partitionOf := func(account string) int { return store.CommandPartition(store.ShardOf(account)) }
 	cfg := &corrections.Config{
 		Client: client, Store: store, Commands: alerts.NewCommands(client, store.CommandTopic(), partitionOf), RatedTopic: c.Topics.Rated,
-		Decks: decks, Operator: by, Reason: c.text, DryRun: c.dryRun,
+		Decks: decks, Operator: by, Reason: c.text, DryRun: c.dryRun, Wait: c.wait, Now: time.Now,
 	}
-	p := corrected{printer: printer{out: stderr}, stdout: printer{out: stdout}, file: file, dryRun: c.dryRun}
+	p := corrected{
+		printer: printer{out: stderr}, stdout: printer{out: stdout}, file: file, dryRun: c.dryRun, counts: map[corrections.Outcome]int{},
+	}
 	if err := corrections.Run(ctx, cfg, lines, p.print); err != nil {
 		return err
 	}
@@ -115,59 +137,66 @@ func (c *correctConfig) run(ctx context.Context, file string, lines []correction
 type corrected struct {
 	printer
 
-	stdout              printer
-	file                string
-	dryRun              bool
-	adjusted, unchanged int
+	stdout  printer
+	file    string
+	dryRun  bool
+	counts  map[corrections.Outcome]int
+	late    int
+	skipped int
 }
 
 // correctionJSON is a line of `creditstream correct`. Members may be added.
 type correctionJSON struct {
-	Line     int           `json:"line"`
-	Source   string        `json:"source"`
-	ID       string        `json:"id"`
-	Account  string        `json:"account"`
-	Was      rating.Micros `json:"was"`
-	Now      rating.Micros `json:"now"`
-	Adjusted rating.Micros `json:"adjusted"`
-	Currency string        `json:"currency,omitempty"`
-	Outcome  string        `json:"outcome"` // adjusted, would_adjust, unchanged
-	Command  string        `json:"command,omitempty"`
+	Line     int                 `json:"line"`
+	Source   string              `json:"source"`
+	ID       string              `json:"id"`
+	Account  string              `json:"account"`
+	Was      rating.Micros       `json:"was"`
+	Now      rating.Micros       `json:"now"`
+	Adjusted rating.Micros       `json:"adjusted"`
+	Currency string              `json:"currency,omitempty"`
+	Outcome  corrections.Outcome `json:"outcome"`
+	Command  string              `json:"command,omitempty"`
 }
 
 func (p *corrected) print(r corrections.Result) {
+	if _, ok := errors.AsType[*cdr.Skip](r.Err); ok {
+		p.skipped++
+		return
+	}
 	if r.Err != nil {
 		p.fail("%s:%d: %w", p.file, r.Line.Line, r.Err)
 		return
 	}
 	c := &r.Line.CDR
-	v := correctionJSON{
+	text, err := json.Marshal(correctionJSON{
 		Line: r.Line.Line, Source: c.Source, ID: c.ID, Account: c.Account, Was: r.Was, Now: r.Now, Adjusted: r.Adjusted,
-		Currency: r.Currency, Outcome: "adjusted", Command: r.ID,
-	}
-	switch {
-	case r.Adjusted == 0:
-		v.Outcome = "unchanged"
-		p.unchanged++
-	case p.dryRun:
-		v.Outcome = "would_adjust"
-		p.adjusted++
-	default:
-		p.adjusted++
-	}
-	text, err := json.Marshal(v)
+		Currency: r.Currency, Outcome: r.Outcome, Command: r.ID,
+	})
 	if err != nil {
 		p.fail("%s:%d: %w", p.file, r.Line.Line, err)
 		return
 	}
 	p.stdout.line("%s", text)
+	p.counts[r.Outcome]++
+	if r.Late != nil {
+		p.late++
+		p.fail("%s:%d: %w", p.file, r.Line.Line, r.Late)
+	}
 }
 
 func (p *corrected) end() error {
-	verb := "adjusted"
+	text := count(p.counts[corrections.Adjusted], "call") + " adjusted"
 	if p.dryRun {
-		verb = "would be adjusted"
+		text = count(p.counts[corrections.WouldAdjust], "call") + " would be adjusted"
 	}
-	p.line("%s %s, %d unchanged, %d not corrected", count(p.adjusted, "call"), verb, p.unchanged, p.failed)
+	if n := p.counts[corrections.Accepted]; n > 0 {
+		text += fmt.Sprintf(", %d accepted and not yet applied", n)
+	}
+	text += fmt.Sprintf(", %d unchanged, %d not corrected", p.counts[corrections.Unchanged], p.failed-p.late)
+	if p.skipped > 0 {
+		text += fmt.Sprintf(", %d skipped: no calls of their own", p.skipped)
+	}
+	p.line("%s", text)
 	return errors.Join(p.stdout.err, p.printer.end())
 }

@@ -81,6 +81,53 @@ func TestCorrections(t *testing.T) {
 	}
 	wants(t, strings.Join(said, "\n"), `/1","amount":"0.800000"`, `"reason":"corrected CDR","operator":"ann","cdr":{"source":"pbx-1","id":"1","answered_at":"`, `"reason":"it was right"`)
 	run.stop(t)
+	late := p.file("late.jsonl", call("1", 300), call("2", 60))
+	out := p.tool(1, "correct", "--redis", p.redis.Addr(), "--deck", p.deck, "--wait=100ms", late)
+	wants(t, out, `"adjusted":"0.500000","currency":"USD","outcome":"accepted"`, "late.jsonl:1: it is in the log, and not known to be applied yet; to run this again is safe",
+		"0 calls adjusted, 1 accepted and not yet applied, 1 unchanged, 0 not corrected", "1 failure: see above")
+	wants(t, p.tool(0, "correct", "--redis", p.redis.Addr(), "--deck", p.deck, "--wait=0", p.file("later.jsonl", call("1", 360))),
+		`"was":"0.500000","now":"0.600000","adjusted":"-0.100000","currency":"USD","outcome":"accepted"`, "0 calls adjusted, 1 accepted and not yet applied")
 	wants(t, p.tool(1, "correct", "--redis", p.redis.Addr(), "--redis-db=1", "--deck", p.deck, fixed), "this Redis holds no balances")
 	wants(t, p.tool(2, "correct", "--redis", p.redis.Addr(), "--deck", p.deck, "/nowhere"), "open /nowhere: no such file")
+}
+
+// Corrected CDRs may have any format, as the processors read it.
+func TestCorrectionsOfAnyFormat(t *testing.T) {
+	p := newPlant(t)
+	mapping := p.file("mapping.yaml", "sources:", "- {source: pbx-1, format: asterisk-csv, zone: UTC, kind: {value: user_out}, skip: {field: dst, equals: \"9\", value: voicemail}}",
+		"- {source: pbx-1, format: asterisk-csv, active_from: "+time.Now().Add(-time.Minute).UTC().Format(time.RFC3339)+", zone: UTC, kind: {value: internal}}",
+		"- {source: pbx-2, format: asterisk-csv, zone: UTC, kind: {value: user_out}}")
+	run := p.processor(p.http)
+	awaitReady(t, run, "http://"+p.http)
+	p.create("acme", "")
+	p.topUp("acme", "k", "10.00")
+	answered := time.Now().Add(-time.Hour).UTC().Truncate(time.Second)
+	canonical := fmt.Sprintf(`{"id":"1.1","source":"pbx-1","account":"acme","kind":"user_out","callee":"+33142685300","answered_at":%q,"duration_ms":600000}`,
+		answered.Format(time.RFC3339))
+	if _, err := p.client.Write(t.Context(), "cdrs", 0, []kafka.Message{{Value: []byte(canonical)}}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, 30*time.Second, "a rated record", func() error {
+		if n := len(p.read("rated-cdrs")); n != 1 {
+			return fmt.Errorf("%d", n)
+		}
+		return nil
+	})
+	line := func(callee string) string {
+		return fmt.Sprintf(`"acme","1042",%q,"ctx","clid","ch","dch","Dial","x",%q,%q,%q,120,120,"ANSWERED","DOCUMENTATION","1.1",""`,
+			callee, answered.Format(time.DateTime), answered.Format(time.DateTime), answered.Add(2*time.Minute).Format(time.DateTime))
+	}
+	file := p.file("Master.csv", line("+33142685300"), line("9"))
+	correct := func(code int, args ...string) string {
+		return p.tool(code, append([]string{"correct", "--redis", p.redis.Addr(), "--deck", p.deck, "--format=asterisk-csv", "--mapping", mapping, file}, args...)...)
+	}
+	wants(t, correct(1), "Master.csv:1: bad_format: 2 sources of the mapping have the format asterisk-csv")
+	wants(t, correct(1, "--source=pbx-2"), "Master.csv:1: the call was never rated")
+	wants(t, correct(0, "--source=pbx-1", "--dry-run"), `"was":"1.000000","now":"0.000000"`)
+	wants(t, correct(0, "--source=pbx-1", "--appended-at=30m"), `"id":"1.1","account":"acme","was":"1.000000","now":"0.200000"`, `"outcome":"adjusted"`,
+		"1 call adjusted, 0 unchanged, 0 not corrected, 1 skipped: no calls of their own")
+	if b := p.balance(); b != "9.800000" {
+		t.Errorf("balance %s", b)
+	}
+	run.stop(t)
 }

@@ -264,6 +264,9 @@ have: with --redis it is checked that they are.`,
 	d.check = func() []string {
 		var wrong []string
 		decks, wrong = loadDeck(s, c.DeckDir, nil)
+		if c.dryRun && c.DeckDir == "" && s.read("deck", "dry-run") {
+			wrong = append(wrong, "a dry run says what would become of each record: give --deck, the directory that the processors have")
+		}
 		return append(wrong, c.chosen(s)...)
 	}
 	d.run = func(ctx context.Context, box *letters.Box, _ []string, out io.Writer) error {
@@ -349,16 +352,16 @@ func (c *dlqConfig) drop(ctx context.Context, box *letters.Box, out io.Writer) e
 		return err
 	}
 	open := index.Open()
-	verb := "would drop"
-	if !c.dryRun {
-		verb = "dropped"
-		if err := box.Close(ctx, open, alerts.Dropped, by, c.text); err != nil {
-			return err
-		}
-	}
+	verb := "dropped"
 	p := printer{out: out}
-	for _, e := range open {
-		p.line("%s  %s", verb, entryLine(e))
+	tell := func(e *letters.Entry) { p.line("%s  %s", verb, entryLine(e)) }
+	if c.dryRun {
+		verb = "would drop"
+		for _, e := range open {
+			tell(e)
+		}
+	} else if err := box.Drop(ctx, open, by, c.text, tell); err != nil {
+		return errors.Join(err, p.err)
 	}
 	p.line("%s %s", verb, count(len(open), "dead letter"))
 	for _, id := range c.filter.IDs {

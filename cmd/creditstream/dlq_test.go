@@ -135,7 +135,8 @@ func TestDeadLettersOfAWeekend(t *testing.T) {
 	}
 	wants(t, p.tool(1, "dlq", "show", "cdrs/1/3"), "cdrs/1/3: there is no such dead letter")
 
-	wants(t, p.tool(0, "dlq", "replay", "--reason=no_rate", "--deck", p.deck, "--dry-run"), "1/2  cdrs/1/0  would be sent: would be parked again as no_rate")
+	wants(t, p.tool(2, "dlq", "replay", "--reason=no_rate", "--dry-run"), "a dry run says what would become of each record: give --deck")
+	wants(t, p.tool(0, "dlq", "replay", "--reason=no_rate", "--config", writeFile(t, "deck: "+p.deck+"\n"), "--dry-run"), "1/2  cdrs/1/0  would be sent: would be parked again as no_rate")
 	p.addRate("49,Germany,DE,0,0.30,60,60")
 	wants(t, p.tool(0, "dlq", "replay", "--reason=no_rate", "--deck", p.deck, "--dry-run"),
 		"1/2  cdrs/1/0  would be sent: would be charged 0.300000 USD for 60 s, Germany", "2 charged, in sum 0.600000 USD")

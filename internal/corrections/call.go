@@ -42,9 +42,10 @@ func parseID(id string) (name string, number int, ok bool) {
 
 // A call is what the logs say of one call.
 type call struct {
-	rated   bool
-	charge  rating.Micros
 	account string
+	paid    bool // a record of a kind that is paid for has claimed the id
+	free    bool // one that is free whatever its account has: to the memory of ids another call
+	charge  rating.Micros
 	steps   map[int]step // by number
 }
 
@@ -79,14 +80,22 @@ func (c *call) next() int {
 // another order: then the last one counts. A record of no length is free and claims
 // no id: the call itself may still come, so it counts as never rated. A duplicate
 // cost nothing.
-func (c *call) takeRated(outcome balance.Outcome, charge rating.Micros, millis int64) {
-	switch outcome {
+func (c *call) takeRated(v *rated) {
+	switch v.Outcome {
 	case balance.Charged:
-		c.rated, c.charge = true, charge
+		c.paid, c.charge = true, v.Charge
 	case balance.Free:
-		c.rated = c.rated || millis > 0
+		claims, free := v.Millis > 0, v.Kind.AlwaysFree()
+		c.paid, c.free = c.paid || claims && !free, c.free || claims && free
 	case balance.Duplicate, balance.Parked, balance.Skipped:
 	}
+}
+
+// refuse notes that a correction had no effect.
+func (c *call) refuse(number int) {
+	s := c.steps[number]
+	s.refused = true
+	c.steps[number] = s
 }
 
 // takeStep takes a correction from the log: of one number, the first one counts.

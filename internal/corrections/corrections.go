@@ -3,14 +3,12 @@ package corrections
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/consumer"
-	"github.com/creditstream/creditstream/consumer/cdr"
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/rating"
 )
@@ -21,8 +19,10 @@ const MaxCalls = 100_000
 // Why a call is not corrected.
 var (
 	ErrNeverRated = errors.New("the call was never rated: nothing to correct; send it with creditstream load")
-	ErrOvertaken  = errors.New("another correction of the call came first: run this again")
-	errNotThere   = errors.New("it was appended but is not in the log: was the commands topic made anew?")
+	ErrOnlyFree   = errors.New("the call was rated only as internal or emergency, and a record of it that is paid for would still be charged " +
+		"beside a correction: send this one with creditstream load, which charges it once")
+	ErrOvertaken = errors.New("another correction of the call came first: run this again")
+	errNotThere  = errors.New("it was appended but is not in the log: was the commands topic made anew?")
 )
 
 // commander appends a command to the log.
@@ -40,34 +40,49 @@ type Config struct {
 	Operator   string
 	Reason     string
 	DryRun     bool
+	Wait       time.Duration // for what was appended to be applied; zero: not at all
+	Now        func() time.Time
 }
 
 // A Line is one corrected CDR, as it was read.
 type Line struct {
-	Line  int
-	CDR   rating.CDR
-	Value []byte
-	Err   error // why it is none; then there is no CDR
+	Line int
+	CDR  rating.CDR
+	Err  error // why it is none; then there is no CDR
 }
+
+// An Outcome says what became of a call.
+type Outcome string
+
+// Outcomes of a call that can be corrected.
+const (
+	Unchanged   Outcome = "unchanged"    // it costs what it should
+	WouldAdjust Outcome = "would_adjust" // in a dry run
+	Accepted    Outcome = "accepted"     // the adjustment is in the log, and counts once it is applied
+	Adjusted    Outcome = "adjusted"     // it is applied
+)
 
 // A Result is what became of a Line.
 type Result struct {
 	Line     *Line
+	Outcome  Outcome       // empty when there is an error
 	Was, Now rating.Micros // what the call cost before, and costs
 	Adjusted rating.Micros // what the customer is given; below zero, what is taken
 	Currency string
 	ID       string // of the command; empty when there is no difference
 	Err      error
+	Late     error // of an Accepted one that was waited for: why it is not known to be applied
 }
 
 // A run corrects the calls of some lines.
 type run struct {
 	Config
 
-	decoder  *cdr.Decoder
 	calls    map[string]*call // by name
 	accounts map[string]bool
 	from     time.Time
+	whole    time.Time     // since when nothing of the rated records has been deleted
+	patience time.Duration // for what is not applied; Wait, until that was in vain
 	read     map[int]int64 // of the commands topic: how far a partition was read
 }
 
@@ -75,7 +90,7 @@ type run struct {
 // that concerns no single line.
 func Run(ctx context.Context, cfg *Config, lines []Line, report func(Result)) error {
 	r := run{
-		Config: *cfg, decoder: cdr.NewDecoder(cdr.Options{}), calls: map[string]*call{}, accounts: map[string]bool{}, read: map[int]int64{},
+		Config: *cfg, calls: map[string]*call{}, accounts: map[string]bool{}, read: map[int]int64{}, patience: cfg.Wait,
 	}
 	for i := range lines {
 		r.expect(&lines[i])
@@ -91,17 +106,35 @@ func Run(ctx context.Context, cfg *Config, lines []Line, report func(Result)) er
 	if err := r.readRefused(ctx); err != nil {
 		return err
 	}
-	for i := range lines {
-		if err := ctx.Err(); err != nil {
+	for len(lines) > 0 {
+		n := min(len(lines), maxAwaited)
+		if err := r.correctAll(ctx, lines[:n], report); err != nil {
 			return err
+		}
+		lines = lines[n:]
+	}
+	return nil
+}
+
+// correctAll corrects some lines, waits until what it appended is applied, and tells
+// of them. When ctx ends it tells of what it has done.
+func (r *run) correctAll(ctx context.Context, lines []Line, report func(Result)) error {
+	results := make([]Result, 0, len(lines))
+	for i := range lines {
+		if ctx.Err() != nil {
+			break
 		}
 		res := Result{Line: &lines[i], Err: lines[i].Err}
 		if res.Err == nil {
 			res.Err = r.correct(ctx, &res)
 		}
+		results = append(results, res)
+	}
+	r.await(ctx, results)
+	for _, res := range results {
 		report(res)
 	}
-	return nil
+	return ctx.Err()
 }
 
 // margin is more than an answer time may lie after the time at which the call is
@@ -126,58 +159,6 @@ func (r *run) expect(l *Line) {
 
 func (r *run) partitionOf(account string) int {
 	return r.Store.CommandPartition(r.Store.ShardOf(account))
-}
-
-// readRated finds what the calls were charged.
-func (r *run) readRated(ctx context.Context) error {
-	infos, err := r.Client.Topics(ctx, r.RatedTopic)
-	if err != nil {
-		return fmt.Errorf("look for topic %s: %w", r.RatedTopic, err)
-	}
-	info, ok := infos[r.RatedTopic]
-	if !ok {
-		return fmt.Errorf("topic %s does not exist: check the name and the brokers", r.RatedTopic)
-	}
-	if len(r.calls) == 0 {
-		return nil
-	}
-	for p := range info.Partitions { // all of them: their number may have changed since
-		from, err := r.Client.OffsetAt(ctx, r.RatedTopic, p, r.from)
-		if err != nil {
-			return err
-		}
-		for rec, err := range r.Client.Scan(ctx, r.RatedTopic, p, from) {
-			if err == nil {
-				err = r.takeRated(rec)
-			}
-			if err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (r *run) takeRated(rec *kafka.Record) error {
-	if !r.accounts[string(rec.Key)] {
-		return nil
-	}
-	var v struct {
-		ID         string          `json:"id"`
-		Source     string          `json:"source"`
-		Account    string          `json:"account"`
-		AnsweredAt time.Time       `json:"answered_at"`
-		Millis     int64           `json:"duration_ms"`
-		Charge     rating.Micros   `json:"charge"`
-		Outcome    balance.Outcome `json:"outcome"`
-	}
-	if err := json.Unmarshal(rec.Value, &v); err != nil {
-		return fmt.Errorf("rated record at %s/%d/%d: %w", rec.Topic, rec.Partition, rec.Offset, err)
-	}
-	if c := r.calls[nameOf(v.Source, v.ID, v.Account, v.AnsweredAt)]; c != nil {
-		c.takeRated(v.Outcome, v.Charge, v.Millis)
-	}
-	return nil
 }
 
 // readCommands reads the corrections of a partition, from where it was read to.
@@ -218,13 +199,14 @@ func (r *run) readCommands(ctx context.Context, partition int) error {
 // counts: what it would be refused for is beyond all money.
 func (r *run) readRefused(ctx context.Context) error {
 	for name, c := range r.calls {
-		for number, s := range c.steps {
+		for number := range c.steps {
 			was, found, err := r.Store.CommandResult(ctx, c.account, commandID(name, number))
 			if err != nil {
 				return err
 			}
-			s.refused = found && was.Refused != ""
-			c.steps[number] = s
+			if found && was.Refused != "" {
+				c.refuse(number)
+			}
 		}
 	}
 	return nil
@@ -234,17 +216,21 @@ func (r *run) correct(ctx context.Context, res *Result) error {
 	c := &res.Line.CDR
 	name := nameOf(c.Source, c.ID, c.Account, c.AnsweredAt)
 	x := r.calls[name]
-	if !x.rated {
-		return ErrNeverRated
+	if err := r.known(x, c); err != nil {
+		return err
 	}
-	charge, err := r.price(res.Line)
+	charge, err := r.price(c)
 	if err != nil {
 		return err
 	}
 	res.Was, res.Now, res.Currency = x.cost(), charge.Amount, charge.Currency
 	res.Adjusted = res.Was - res.Now
 	if res.Adjusted == 0 {
+		res.Outcome = Unchanged
 		return nil
+	}
+	if res.Now > 0 && !x.paid && r.Now().Sub(c.AnsweredAt) < r.Store.Window()+margin {
+		return ErrOnlyFree
 	}
 	a, err := r.Store.Account(ctx, c.Account)
 	switch {
@@ -260,6 +246,7 @@ func (r *run) correct(ctx context.Context, res *Result) error {
 	res.ID = commandID(name, number)
 	if r.DryRun {
 		x.takeStep(number, res.Adjusted)
+		res.Outcome = WouldAdjust
 		return nil
 	}
 	return r.append(ctx, x, number, res)
@@ -285,15 +272,15 @@ func (r *run) append(ctx context.Context, x *call, number int, res *Result) erro
 	case first.amount != res.Adjusted, x.next() != number+1: // other money, or corrected further
 		return ErrOvertaken
 	}
+	res.Outcome = Accepted
 	return nil
 }
 
 // price says what a call costs by the decks; its age does not matter.
-func (r *run) price(l *Line) (rating.Charge, error) {
+func (r *run) price(c *rating.CDR) (rating.Charge, error) {
 	longest, dearest := r.Store.Limits()
 	limits := consumer.Limits{Window: r.Store.Window(), MaxDuration: longest, MaxCharge: dearest}
-	rec := &kafka.Record{Value: l.Value, AppendMillis: l.CDR.AnsweredAt.UnixMilli()}
-	v := consumer.Preview(r.decoder, r.Decks, limits, rec)
+	v := consumer.Price(r.Decks, limits, c.AnsweredAt.UnixMilli(), c)
 	if v.Outcome == balance.Parked {
 		return rating.Charge{}, fmt.Errorf("%s: %s", v.Reason, v.Message)
 	}

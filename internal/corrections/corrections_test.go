@@ -2,11 +2,14 @@ package corrections_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
@@ -14,6 +17,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/creditstream/creditstream/alerts"
 	"github.com/creditstream/creditstream/balance"
@@ -47,6 +52,7 @@ func TestMain(m *testing.M) {
 // world is a broker, a store and a consumer that runs.
 type world struct {
 	t        *testing.T
+	broker   *broker.Broker
 	client   *kafka.Client
 	store    *balance.Store
 	commands *alerts.Commands
@@ -54,6 +60,7 @@ type world struct {
 	decks    *rating.Decks
 	sent     int
 	answered time.Time
+	stop     func() // the consumer
 }
 
 const partitions = 2
@@ -65,7 +72,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	w := &world{t: t, registry: prometheus.NewRegistry(), answered: time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)}
+	w := &world{t: t, broker: b, registry: prometheus.NewRegistry(), answered: time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)}
 	if w.client, err = kafka.New(kafka.Config{Brokers: []string{b.Addr()}}); err != nil {
 		t.Fatal(err)
 	}
@@ -100,12 +107,13 @@ func newWorld(t *testing.T) *world {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- stream.Run(ctx) }()
-	t.Cleanup(func() {
+	w.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(w.stop)
 	return w
 }
 
@@ -208,13 +216,22 @@ func (w *world) balance(account string) string {
 func (w *world) config() *corrections.Config {
 	return &corrections.Config{
 		Client: w.client, Store: w.store, Commands: w.commands, RatedTopic: "rated-cdrs", Decks: w.decks, Operator: "ann", Reason: "corrected CDR",
+		Wait: 20 * time.Second, Now: time.Now,
 	}
+}
+
+// canonical reads a record of a file in canonical JSON.
+func canonical(p *cdr.Piece, c *rating.CDR) error {
+	if p.Fault != nil {
+		return p.Fault
+	}
+	return cdr.Canonical(p.Data, c)
 }
 
 // correct corrects, and returns the results.
 func (w *world) correct(cfg *corrections.Config, values ...string) (all []corrections.Result) {
 	w.t.Helper()
-	lines, err := corrections.Read(strings.NewReader(strings.Join(values, "\n")))
+	lines, err := corrections.Read(strings.NewReader(strings.Join(values, "\n")), cdr.CanonicalJSON, canonical)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -294,13 +311,98 @@ func TestWhatACallHasCost(t *testing.T) {
 	}
 	w.send(w.call("1", "acme", 100), w.call("1", "acme", 70), w.call("1", "acme", 0), w.call("1", "globex", 5))
 	w.want(w.call("1", "acme", 100), "1.000000", "1.000000", "0.000000")
-	internal := strings.Replace(w.call("2", "acme", 30), "user_out", "internal", 1)
-	w.send(internal)
-	w.want(internal, "0.000000", "0.000000", "0.000000")
-	w.want(w.call("2", "acme", 30), "0.000000", "0.300000", "-0.300000")
-	w.want(internal, "0.300000", "0.000000", "0.300000")
 	if acme, globex := w.balance("acme"), w.balance("globex"); acme != "-1.000000" || globex != "-0.050000" {
 		t.Errorf("balances %s %s", acme, globex)
+	}
+}
+
+// A call that is free whatever its account has is another one to the memory of ids:
+// its record that is paid for is charged whenever it comes, and only that can be
+// corrected. Once such a record is too old to be charged, nothing can come any more.
+func TestACallThatWasOnlyFree(t *testing.T) {
+	w := newWorld(t)
+	w.create("acme", "USD")
+	paid := w.call("1", "acme", 30)
+	internal := strings.Replace(paid, "user_out", "internal", 1)
+	w.send(internal)
+	w.want(internal, "0.000000", "0.000000", "0.000000")
+	if r := w.correct(w.config(), paid)[0]; !errors.Is(r.Err, corrections.ErrOnlyFree) {
+		t.Errorf("%+v", r)
+	}
+	w.send(paid) // as the error says; and as a switch may do at any time
+	if got := w.balance("acme"); got != "-0.300000" {
+		t.Errorf("balance %s", got)
+	}
+	w.want(paid, "0.300000", "0.300000", "0.000000")
+	w.want(internal, "0.300000", "0.000000", "0.300000")
+	w.want(w.call("1", "acme", 60), "0.000000", "0.600000", "-0.600000")
+	if got := w.balance("acme"); got != "-0.600000" {
+		t.Errorf("balance %s", got)
+	}
+	w.answered = time.Now().AddDate(0, 0, -60).UTC().Truncate(time.Millisecond)
+	w.rated(strings.Replace(w.call("2", "acme", 30), "user_out", "internal", 1))
+	w.want(w.call("2", "acme", 30), "0.000000", "0.300000", "-0.300000")
+}
+
+// rated writes the rated record of a call that was handled long ago, and was free.
+func (w *world) rated(call string) {
+	w.t.Helper()
+	value := strings.TrimSuffix(call, "}") + `,"charge":"0.000000","outcome":"free"}`
+	var key struct{ Account string }
+	if err := json.Unmarshal([]byte(call), &key); err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := w.client.Write(w.t.Context(), "rated-cdrs", 0, []kafka.Message{{Key: []byte(key.Account), Value: []byte(value)}}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// What has no rated record was never rated, if the topic still has all that was written
+// since; else nobody knows.
+func TestARatedRecordThatMayHaveExpired(t *testing.T) {
+	w := newWorld(t)
+	w.create("acme", "USD")
+	recent := w.call("1", "acme", 30)
+	w.answered = time.Now().AddDate(0, 0, -10).UTC().Truncate(time.Millisecond)
+	old := w.call("2", "acme", 30)
+	w.rated(strings.Replace(old, "user_out", "internal", 1))
+	w.rated(w.call("3", "acme", 30))
+	w.want(w.call("3", "acme", 30), "0.000000", "0.300000", "-0.300000")
+	if r := w.correct(w.config(), w.call("4", "acme", 30))[0]; !errors.Is(r.Err, corrections.ErrNeverRated) {
+		t.Errorf("nothing is deleted: %+v", r)
+	}
+	w.forget("rated-cdrs", 0, 1) // and the topic keeps 7 days, the default of Kafka
+	for id, value := range map[string]string{"2": old, "4": w.call("4", "acme", 30)} {
+		expired, ok := errors.AsType[*corrections.ExpiredError](w.correct(w.config(), value)[0].Err)
+		if age := time.Since(expired.Whole).Hours() / 24; !ok || age < 6.9 || age > 7.1 {
+			t.Errorf("call %s: %+v", id, expired)
+		}
+	}
+	w.want(w.call("3", "acme", 30), "0.300000", "0.300000", "0.000000") // is still there
+	if r := w.correct(w.config(), recent)[0]; !errors.Is(r.Err, corrections.ErrNeverRated) {
+		t.Errorf("of an hour ago: %+v", r)
+	}
+	w.forget("rated-cdrs", 0, -1)
+	if r := w.correct(w.config(), recent)[0]; !errors.Is(r.Err, corrections.ErrNeverRated) {
+		t.Errorf("of an hour ago, in an idle topic: %+v", r)
+	}
+}
+
+// forget deletes the records of a partition before an offset; all of them, if it is -1.
+func (w *world) forget(topic string, partition int32, before int64) {
+	w.t.Helper()
+	c, err := kgo.NewClient(kgo.SeedBrokers(w.broker.Addr()))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer c.Close()
+	req, one, part := kmsg.NewDeleteRecordsRequest(), kmsg.NewDeleteRecordsRequestTopic(), kmsg.NewDeleteRecordsRequestTopicPartition()
+	part.Partition, part.Offset = partition, before
+	one.Topic, one.Partitions = topic, append(one.Partitions, part)
+	req.Topics = append(req.Topics, one)
+	res, err := req.RequestWith(w.t.Context(), c)
+	if err != nil || res.Topics[0].Partitions[0].ErrorCode != 0 {
+		w.t.Fatalf("%+v %v", res, err)
 	}
 }
 
@@ -309,10 +411,9 @@ func TestWhatCannotBeCorrected(t *testing.T) {
 	w := newWorld(t)
 	w.create("acme", "USD")
 	w.create("euro", "EUR")
-	internal := func(id, account string) string {
-		return strings.Replace(w.call(id, account, 30), "user_out", "internal", 1)
-	}
-	w.send(w.call("1", "acme", 100), w.call("2", "acme", 100), internal("3", "euro"), internal("4", "nobody"))
+	w.send(w.call("1", "acme", 100), w.call("2", "acme", 100), w.call("3", "euro", 30))
+	w.rated(w.call("3", "euro", 30))
+	w.rated(w.call("4", "nobody", 30))
 	all := w.correct(w.config(),
 		"{", w.call("9", "acme", 1), strings.Replace(w.call("2", "acme", 1), "+33", "+44", 1), w.call("3", "euro", 30), w.call("4", "nobody", 30),
 		w.call("1", "acme", 10))
@@ -401,5 +502,80 @@ func TestARefusedCorrection(t *testing.T) {
 	}
 	if got := w.balance("acme"); got != "-0.400000" {
 		t.Errorf("balance %s", got)
+	}
+}
+
+// meddler changes commands on their way.
+type meddler struct {
+	*alerts.Commands
+
+	change func(c *balance.Command)
+}
+
+func (m *meddler) Append(ctx context.Context, c *balance.Command) (int, int64, error) {
+	other := *c
+	m.change(&other)
+	return m.Commands.Append(ctx, &other)
+}
+
+// What became of an adjustment is told once it is applied.
+func TestWaitingUntilItIsApplied(t *testing.T) {
+	w := newWorld(t)
+	w.create("acme", "USD")
+	w.send(w.call("1", "acme", 100), w.call("2", "acme", 100))
+	cfg := w.config()
+	cfg.Commands = &meddler{w.commands, func(c *balance.Command) {
+		if c.CDR.ID == "2" {
+			c.Currency = "EUR"
+		}
+	}}
+	all := w.correct(cfg, w.call("1", "acme", 40), w.call("2", "acme", 40), w.call("1", "acme", 40))
+	if all[0].Outcome != corrections.Adjusted || all[0].Late != nil || all[2].Outcome != corrections.Unchanged {
+		t.Errorf("%+v", all)
+	}
+	if refused, ok := errors.AsType[*corrections.RefusedError](all[1].Err); !ok || refused.Reason != "currency_mismatch" || all[1].Outcome != "" {
+		t.Errorf("%+v", all[1])
+	}
+	a, err := w.store.Account(t.Context(), "acme")
+	if err != nil || a.Balance().String() != "-1.400000" {
+		t.Errorf("the balance at once is %s, %v", a.Balance(), err)
+	}
+
+	w.stop()
+	cfg = w.config()
+	cfg.Wait = 100 * time.Millisecond
+	began := time.Now()
+	late := w.correct(cfg, w.call("1", "acme", 10), w.call("2", "acme", 10))
+	for _, r := range late {
+		if r.Outcome != corrections.Accepted || r.Err != nil || r.Late == nil || !strings.Contains(r.Late.Error(), "not known to be applied") {
+			t.Errorf("%+v", r)
+		}
+	}
+	if took := time.Since(began); took < cfg.Wait {
+		t.Errorf("waited %s, want %s", took, cfg.Wait)
+	}
+	cfg.Wait = 0
+	if r := w.correct(cfg, w.call("1", "acme", 20))[0]; r.Outcome != corrections.Accepted || r.Late != nil || r.Was != 100_000 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// A correction that was refused has cost nothing when its call comes again, also later
+// in the same file.
+func TestRefusedEarlierInTheFile(t *testing.T) {
+	w := newWorld(t)
+	w.create("acme", "USD")
+	w.send(w.call("1", "acme", 100), w.call("2", "acme", 100))
+	values := slices.Repeat([]string{w.call("2", "acme", 100)}, 1001) // more than is waited for at a time
+	values[0], values[1000] = w.call("1", "acme", 40), w.call("1", "acme", 30)
+	cfg := w.config()
+	cfg.Commands = &meddler{w.commands, func(c *balance.Command) {
+		if strings.HasSuffix(c.ID, "/1") {
+			c.Currency = "EUR"
+		}
+	}}
+	all := w.correct(cfg, values...)
+	if last := all[1000]; all[0].Err == nil || last.Outcome != corrections.Adjusted || last.Was != 1_000_000 || last.Now != 300_000 {
+		t.Errorf("%+v, then %+v", all[0], last)
 	}
 }

@@ -1,20 +1,20 @@
 package corrections
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 
 	"github.com/creditstream/creditstream/consumer/cdr"
+	"github.com/creditstream/creditstream/rating"
 )
 
-// Read reads corrected CDRs: canonical JSON, an object after the other. Its error is
-// that of the reader, or that there are too many; a record that is no CDR is a Line
-// with an error.
-func Read(from io.Reader) ([]Line, error) {
+// Read reads corrected CDRs, records of a format one after the other, as decode has
+// them. Its error is that of the reader, or that there are too many; a record that is
+// no CDR is a Line with an error.
+func Read(from io.Reader, format cdr.Format, decode func(*cdr.Piece, *rating.CDR) error) ([]Line, error) {
 	var lines []Line
-	pieces := cdr.NewSplitter(from, cdr.CanonicalJSON)
+	pieces := cdr.NewSplitter(from, format)
 	for {
 		p, err := pieces.Next()
 		if errors.Is(err, io.EOF) {
@@ -26,12 +26,8 @@ func Read(from io.Reader) ([]Line, error) {
 		if len(lines) == MaxCalls {
 			return nil, fmt.Errorf("line %d: more than %d CDRs: split the file", p.Line, MaxCalls)
 		}
-		l := Line{Line: p.Line, Value: bytes.Clone(p.Data)}
-		if p.Fault != nil {
-			l.Err = p.Fault
-		} else {
-			l.Err = cdr.Canonical(l.Value, &l.CDR)
-		}
+		l := Line{Line: p.Line}
+		l.Err = decode(&p, &l.CDR)
 		lines = append(lines, l)
 	}
 }

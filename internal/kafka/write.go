@@ -50,13 +50,16 @@ func (c *Client) write(ctx context.Context, tp TopicPartition, msgs []Message) (
 	}
 	now := c.cfg.Now()
 	records := make([]kafka.Record, len(msgs))
+	headers := wireHeaders(msgs)
 	for i := range msgs {
+		n := len(msgs[i].Headers)
 		records[i] = kafka.Record{
 			Time:    now,
 			Key:     kafka.NewBytes(msgs[i].Key),
 			Value:   kafka.NewBytes(msgs[i].Value),
-			Headers: wireHeaders(msgs[i].Headers),
+			Headers: headers[:n:n],
 		}
+		headers = headers[n:]
 	}
 	m, err := c.roundTrip(ctx, 2*requestTimeout, &produce.Request{
 		Acks: int16(kafka.RequireAll), // the zero value does not wait at all
@@ -90,13 +93,17 @@ func (c *Client) write(ctx context.Context, tp TopicPartition, msgs []Message) (
 	return w, nil
 }
 
-func wireHeaders(headers []Header) []kafka.Header {
-	if len(headers) == 0 {
-		return nil
+// wireHeaders returns the headers of all messages, one after the other.
+func wireHeaders(msgs []Message) []kafka.Header {
+	n := 0
+	for i := range msgs {
+		n += len(msgs[i].Headers)
 	}
-	out := make([]kafka.Header, len(headers))
-	for i, h := range headers {
-		out[i] = kafka.Header{Key: h.Key, Value: h.Value}
+	out := make([]kafka.Header, 0, n)
+	for i := range msgs {
+		for _, h := range msgs[i].Headers {
+			out = append(out, kafka.Header{Key: h.Key, Value: h.Value})
+		}
 	}
 	return out
 }

@@ -80,7 +80,9 @@ func (w *Writer) group(ctx context.Context, msgs []Message) ([]partitionMessages
 	var parts []partitionMessages
 	index := make(map[TopicPartition]int)
 	choose := chooser{w: w}
-	for _, m := range msgs {
+	part, counts := make([]int, len(msgs)), []int(nil) // of message i: its part; of part k: how many
+	for i := range msgs {
+		m := &msgs[i]
 		tp := TopicPartition{Topic: m.Topic, Partition: m.Partition}
 		if tp.Partition == AnyPartition {
 			var err error
@@ -88,13 +90,20 @@ func (w *Writer) group(ctx context.Context, msgs []Message) ([]partitionMessages
 				return nil, err
 			}
 		}
-		i, ok := index[tp]
+		k, ok := index[tp]
 		if !ok {
-			i = len(parts)
-			index[tp] = i
-			parts = append(parts, partitionMessages{tp: tp})
+			k = len(parts)
+			index[tp] = k
+			parts, counts = append(parts, partitionMessages{tp: tp}), append(counts, 0)
 		}
-		parts[i].msgs = append(parts[i].msgs, m)
+		part[i] = k
+		counts[k]++
+	}
+	for k := range parts {
+		parts[k].msgs = make([]Message, 0, counts[k])
+	}
+	for i, k := range part {
+		parts[k].msgs = append(parts[k].msgs, msgs[i])
 	}
 	return parts, nil
 }
@@ -106,7 +115,7 @@ type chooser struct {
 	keyed  map[string]int // the partition for messages without a key
 }
 
-func (c *chooser) partition(ctx context.Context, m Message) (int, error) {
+func (c *chooser) partition(ctx context.Context, m *Message) (int, error) {
 	n, ok := c.counts[m.Topic]
 	if !ok {
 		err := c.w.retry(ctx, "count partitions of "+m.Topic, func() (err error) {

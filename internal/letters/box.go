@@ -58,26 +58,20 @@ type Index struct {
 	Strange int     // records of the topic that are neither dead letter nor marker
 }
 
-// Index reads the whole topic.
+// Index reads the whole topic; twice, if it holds markers: they may lie before their
+// dead letters, and there may be any number of others.
 func (b *Box) Index(ctx context.Context, f *Filter) (*Index, error) {
 	partitions, err := b.partitions(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r := indexing{decoder: b.Decoder, filter: f, texts: map[string]string{}, at: map[alerts.LetterID]int{}, markers: map[alerts.LetterID]*alerts.Marker{}}
-	for p := range partitions {
-		for rec, err := range b.Client.Scan(ctx, b.Topic, p, 0) {
-			if err == nil {
-				err = r.take(rec)
-			}
-			if err != nil {
-				return nil, err
-			}
-		}
+	r := indexing{decoder: b.Decoder, filter: f, texts: map[string]string{}, at: map[alerts.LetterID]int{}}
+	if err := b.scan(ctx, partitions, r.takeLetter); err != nil {
+		return nil, err
 	}
-	for id, m := range r.markers {
-		if i, ok := r.at[id]; ok {
-			r.index.Entries[i].Marker = m
+	if r.markers && len(r.index.Entries) > 0 {
+		if err := b.scan(ctx, partitions, r.takeMarker); err != nil {
+			return nil, err
 		}
 	}
 	slices.SortFunc(r.index.Entries, func(x, y Entry) int {
@@ -87,6 +81,21 @@ func (b *Box) Index(ctx context.Context, f *Filter) (*Index, error) {
 		return y.ID.Compare(x.ID)
 	})
 	return &r.index, nil
+}
+
+// scan reads all partitions until take returns an error.
+func (b *Box) scan(ctx context.Context, partitions int, take func(*kafka.Record) error) error {
+	for p := range partitions {
+		for rec, err := range b.Client.Scan(ctx, b.Topic, p, 0) {
+			if err == nil {
+				err = take(rec)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (b *Box) partitions(ctx context.Context) (int, error) {
@@ -106,24 +115,40 @@ type indexing struct {
 	decoder *cdr.Decoder
 	filter  *Filter
 	index   Index
-	texts   map[string]string                  // each once: a thousand records have one fault and one account
-	at      map[alerts.LetterID]int            // of those in the index
-	markers map[alerts.LetterID]*alerts.Marker // the newest of each
+	texts   map[string]string       // each once: a thousand records have one fault and one account
+	at      map[alerts.LetterID]int // of those in the index
+	markers bool                    // there are some
 }
 
-func (r *indexing) take(rec *kafka.Record) error {
+// takeMarker gives a dead letter of the index its newest marker.
+func (r *indexing) takeMarker(rec *kafka.Record) error {
+	_, m, err := alerts.ReadLetter(rec)
+	if err != nil || m == nil {
+		return nil //nolint:nilerr // takeLetter has counted it
+	}
+	i, ok := r.at[m.ID]
+	if !ok {
+		return nil
+	}
+	e := &r.index.Entries[i]
+	if e.Marker != nil && !e.Marker.At.Before(m.At) {
+		return nil
+	}
+	for _, s := range []*string{&m.ID.Topic, &m.Done, &m.By, &m.Text} {
+		*s = r.once(*s)
+	}
+	e.Marker = m
+	return nil
+}
+
+func (r *indexing) takeLetter(rec *kafka.Record) error {
 	l, m, err := alerts.ReadLetter(rec)
 	switch {
 	case err != nil:
 		r.index.Strange++
 		return nil //nolint:nilerr // somebody else wrote into the topic: counted
 	case m != nil:
-		for _, s := range []*string{&m.ID.Topic, &m.Done, &m.By, &m.Text} {
-			*s = r.once(*s)
-		}
-		if before := r.markers[m.ID]; before == nil || before.At.Before(m.At) {
-			r.markers[m.ID] = m
-		}
+		r.markers = true
 		return nil
 	}
 	if _, again := r.at[l.ID]; again {
@@ -191,8 +216,26 @@ func (b *Box) Letter(ctx context.Context, id alerts.LetterID) (*alerts.Letter, *
 	return nil, nil, fmt.Errorf("%s: %w", id, ErrUnknown) // retention was faster
 }
 
-// Close marks dead letters: done is alerts.Replayed or alerts.Dropped.
+// Drop marks dead letters as dropped, some at a time, and tells report of each. After
+// an error those that it was not told of may have been marked or not: they are open, or
+// to drop them again is safe.
+func (b *Box) Drop(ctx context.Context, entries []*Entry, by, text string, report func(*Entry)) error {
+	for some := range slices.Chunk(entries, maxBatch) {
+		if err := b.Close(ctx, some, alerts.Dropped, by, text); err != nil {
+			return err
+		}
+		for _, e := range some {
+			report(e)
+		}
+	}
+	return nil
+}
+
+// Close marks dead letters: done is alerts.Replayed or alerts.Dropped. It takes
+// writeTimeout at most.
 func (b *Box) Close(ctx context.Context, entries []*Entry, done, by, text string) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
 	at := b.Now()
 	msgs := make([]kafka.Message, len(entries))
 	for i, e := range entries {
@@ -200,7 +243,7 @@ func (b *Box) Close(ctx context.Context, entries []*Entry, done, by, text string
 		msgs[i] = m.Message(b.Topic, e.place.partition)
 	}
 	if err := kafka.NewWriter(b.Client, kafka.WriterOptions{}).WriteAll(ctx, msgs); err != nil {
-		return fmt.Errorf("mark %d dead letters as %s: %w", len(entries), done, err)
+		return fmt.Errorf("mark %d dead letters as %s: %w: some may be marked, and to mark them twice is safe", len(entries), done, err)
 	}
 	return nil
 }

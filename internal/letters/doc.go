@@ -19,6 +19,6 @@
 // whoever stops in between leaves it open, and a second replay charges nothing
 // twice, because ids are claimed with the charge (design rule 8).
 //
-// It holds at most MaxLetters in memory, never a value longer than it must, and it
-// never changes a balance.
+// It holds at most MaxLetters and a marker of each in memory, never a value longer
+// than it must, and it never changes a balance.
 package letters

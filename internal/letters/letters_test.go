@@ -222,6 +222,50 @@ func TestWhatIsOpen(t *testing.T) {
 	}
 }
 
+// Markers of a dead letter count wherever they lie, the newest of them, and those of
+// others do not.
+func TestTheNewestMarkerCounts(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	a, b := d.produced(0, "k", call("1", "acme", "")), d.produced(0, "k", call("2", "globex", ""))
+	mark := func(r kafka.Record, done string, after time.Duration) {
+		m := alerts.Marker{ID: alerts.LetterID{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}, Done: done, By: "ann", At: d.now.Add(after)}
+		if err := kafka.NewWriter(d.client, kafka.WriterOptions{}).WriteAll(t.Context(), []kafka.Message{m.Message("cdrs.dlq", 0)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mark(a, alerts.Dropped, 2*time.Second) // its dead letter was published before, and retention has taken that
+	mark(b, alerts.Dropped, 5*time.Second)
+	d.parked(a, rating.NoRate)
+	mark(a, alerts.Replayed, time.Second)
+	x := d.index(letters.Filter{Account: "acme"})
+	if len(x.Entries) != 1 || x.Entries[0].Marker == nil || x.Entries[0].Marker.Done != alerts.Dropped {
+		t.Errorf("%+v", x.Entries)
+	}
+	mark(a, alerts.Replayed, 3*time.Second)
+	if x := d.index(letters.Filter{}); len(x.Entries) != 1 || x.Entries[0].Marker.Done != alerts.Replayed || x.Strange != 0 {
+		t.Errorf("%+v", x)
+	}
+}
+
+// What is dropped is marked some at a time, and told of once it is.
+func TestDropping(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	for range 1100 {
+		d.parked(d.produced(0, "k", "{"), rating.NotJSON)
+	}
+	told, marked := 0, []int(nil) // of those told of: how many had a marker, at some moments
+	err := d.box.Drop(t.Context(), d.index(letters.Filter{}).Open(), "ann", "x", func(*letters.Entry) {
+		if told++; told%500 == 1 {
+			marked = append(marked, d.index(letters.Filter{}).Sum().Dropped)
+		}
+	})
+	if err != nil || told != 1100 || !slices.Equal(marked, []int{500, 1000, 1100}) {
+		t.Errorf("%d told of, %v marked by then: %v", told, marked, err)
+	}
+}
+
 func TestReplayGivesBackWhatCame(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
