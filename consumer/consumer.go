@@ -103,8 +103,10 @@ func (c *Consumer) Run(ctx context.Context) error {
 // errNotReady is the reason of Ready while no generation is held.
 var errNotReady = errors.New("waiting for partitions from the consumer group")
 
-// Ready returns nil when this member holds a generation and all its workers are
-// past their take-over and not waiting; else what is waited for.
+// Ready returns nil when this member holds a generation, all its workers are past
+// their take-over and not waiting, and the commands that were in their logs then are
+// applied, so that no account is unknown for being read too early; else what is
+// waited for.
 func (c *Consumer) Ready() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -117,6 +119,9 @@ func (c *Consumer) Ready() error {
 	for _, w := range *c.workers {
 		if why := w.waiting.Load(); why != nil {
 			return fmt.Errorf("%s: %s", w.source, *why)
+		}
+		if end := w.catchUp.Load(); w.nextFed() < end {
+			return fmt.Errorf("%s: applies the commands up to %d", w.source, end)
 		}
 	}
 	return nil

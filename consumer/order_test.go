@@ -1,12 +1,14 @@
 package consumer_test
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -159,6 +161,32 @@ func TestAnEmptyRedisIsFilledFromTheLogs(t *testing.T) {
 }
 
 // On a replay a request that the log has answered is not made again.
+func TestReadyMeansThatTheCommandsOfBeforeAreApplied(t *testing.T) {
+	w := newWorld(t)
+	w.create("acme")
+	const n = 30_000
+	one := rating.Micros(1)
+	for i := 0; i < n; {
+		var msgs []kafka.Message
+		for ; len(msgs) < 1000; i++ {
+			value, err := (&balance.Command{Type: balance.TopUp, Account: "acme", ID: "k" + strconv.Itoa(i), Amount: &one}).Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			msgs = append(msgs, kafka.Message{Value: value})
+		}
+		if _, err := w.client.Write(t.Context(), topics.Commands, w.partitionOf("acme"), msgs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := w.start()
+	until(t, "ready", func() bool { return r.Ready() == nil })
+	a, err := w.store.Account(t.Context(), "acme")
+	if err != nil || a.Funded != n {
+		t.Errorf("ready with %+v (%v), want %d applied", a, err, n)
+	}
+}
+
 func TestAnsweredRequestsAreNotMadeAgain(t *testing.T) {
 	w := newWorld(t)
 	r := w.start()

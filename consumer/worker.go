@@ -29,6 +29,7 @@ type worker struct {
 
 	waiting atomic.Pointer[string] // what the worker waits for; nil: nothing
 	steady  atomic.Bool            // past its take-over: its marks may be confirmed
+	catchUp atomic.Int64           // of commands: the end of the log at the take-over
 
 	mu    sync.Mutex
 	fed   fed                     // all below is applied on every lane
@@ -140,6 +141,9 @@ func (w *worker) session(stop, hard context.Context) error {
 	if err != nil {
 		return err
 	}
+	if w.commands {
+		w.catchUp.Store(w.endAtTakeOver)
+	}
 	w.goOn()
 	w.steady.Store(true)
 
@@ -184,6 +188,11 @@ func (w *worker) inSession() (fed, context.CancelCauseFunc) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.fed, w.again
+}
+
+func (w *worker) nextFed() int64 {
+	f, _ := w.inSession()
+	return f.next
 }
 
 func (w *worker) setFed(f fed) {
