@@ -80,6 +80,7 @@ func (g *guard) HandleFunc(pattern string, h func(http.ResponseWriter, *http.Req
 		if err != nil {
 			panic(err) // front answers it
 		}
+		r.Body = &wholeBody{r.Body, w}
 		h(w, r.WithContext(context.WithValue(r.Context(), askerKey{}, asker{c, r.RemoteAddr})))
 	})
 }
@@ -144,6 +145,22 @@ func (g *guard) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error)
 		return nil, problem(http.StatusRequestTimeout, reasonBody, "The body did not arrive within %s.", g.bodyTimeout)
 	}
 	return nil, problem(http.StatusBadRequest, reasonBody, "The body ends too early.")
+}
+
+// A wholeBody takes the deadline for its arrival away when it has arrived: else net/http
+// takes a client that has nothing more to say for one that has gone.
+type wholeBody struct {
+	io.ReadCloser
+
+	w http.ResponseWriter
+}
+
+func (b *wholeBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		_ = http.NewResponseController(b.w).SetReadDeadline(time.Time{}) // a connection that has none is closed already
+	}
+	return n, err
 }
 
 // An asker is who has sent the request that a handler works on, and from where.

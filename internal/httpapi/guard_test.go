@@ -301,6 +301,24 @@ func TestASignedResult(t *testing.T) {
 	g.as("read", "GET /v1/accounts/acme", "").is(200, `"balance":"50.000000"`)
 }
 
+// The time for a body to arrive must not bound the time for the change to be applied.
+func TestAChangeOutlastsTheDeadlineOfItsBody(t *testing.T) {
+	t.Parallel()
+	for _, signed := range []bool{false, true} {
+		g := startGuarded(t, newWorld(), 1000, func(o *httpapi.Options) { o.BodyTimeout = 500 * time.Millisecond })
+		g.as("admin", acme, complete).is(200)
+		g.request("acme", 1)
+		g.change(func() { g.held = true })
+		time.AfterFunc(time.Second, func() { g.change(func() { g.held = false; g.catchUp() }) })
+		const result, body = "POST /v1/recharges/acme/1/result", `{"status":"succeeded","amount":"50","currency":"USD"}`
+		if signed {
+			g.do(result, body, sign(quotedAt, "acme/1", body)).is(200)
+		} else {
+			g.as("fund", result, body).is(200)
+		}
+	}
+}
+
 // slowBody sends half a body.
 func (g *guarded) slowBody(signature string) {
 	g.Helper()
