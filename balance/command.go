@@ -64,6 +64,10 @@ type Command struct {
 	Reason   string   `json:"reason,omitempty"`
 	Operator string   `json:"operator,omitempty"`
 	CDR      *CDRName `json:"cdr,omitempty"` // the call whose charge it corrects
+
+	// Force says that an account was closed with money left, or with a recharge on
+	// its way: the command is unconditional, its id must not stand for two wishes.
+	Force bool `json:"force,omitempty"`
 }
 
 // A CDRName is what names a call beside its account (design rule 8).

@@ -30,6 +30,10 @@ type Settings struct {
 	// not set. It counts for purchases to come.
 	LotMonths *Nullable[int] `json:"lot_months,omitempty"`
 
+	// Reopen says that a closed account may be opened again; without it the command
+	// is refused there.
+	Reopen bool `json:"reopen,omitempty"`
+
 	// What follows says which calls are allowed before they start (authorize), and
 	// nothing else: OverdraftLimit is how far below zero the balance may go,
 	// BlockedPrefixes are digits of international numbers, and BlockHighRisk
@@ -86,6 +90,10 @@ type AutoRecharge struct {
 	Amount        *rating.Micros  `json:"amount,omitempty"`
 	PaymentMethod *string         `json:"payment_method,omitempty"`
 	Caps          *Nullable[Caps] `json:"caps,omitempty"`
+
+	// Most is the most that one request may ask for, written down by whoever makes the
+	// command (--max-purchase), so that a replay knows it; at least one Amount.
+	Most *rating.Micros `json:"most,omitempty"`
 }
 
 // Caps bound what auto-recharge asks for, in UTC, by the append time of the
@@ -144,6 +152,7 @@ func (s *Settings) UnmarshalJSON(b []byte) error {
 		LowBalance      json.RawMessage `json:"low_balance"`
 		AutoRecharge    json.RawMessage `json:"auto_recharge"`
 		LotMonths       json.RawMessage `json:"lot_months"`
+		Reopen          bool            `json:"reopen"`
 		OverdraftLimit  json.RawMessage `json:"overdraft_limit"`
 		BlockedPrefixes json.RawMessage `json:"blocked_prefixes"`
 		BlockHighRisk   json.RawMessage `json:"block_high_risk"`
@@ -151,7 +160,7 @@ func (s *Settings) UnmarshalJSON(b []byte) error {
 	if err := strict(b, &raw); err != nil {
 		return err
 	}
-	*s = Settings{Currency: raw.Currency}
+	*s = Settings{Currency: raw.Currency, Reopen: raw.Reopen}
 	if raw.BlockHighRisk != nil { // null brings the default back
 		s.BlockHighRisk = new(string(raw.BlockHighRisk) == "null")
 		if err := json.Unmarshal(raw.BlockHighRisk, s.BlockHighRisk); err != nil {
@@ -175,11 +184,12 @@ func (a *AutoRecharge) UnmarshalJSON(b []byte) error {
 		Amount        *rating.Micros  `json:"amount"`
 		PaymentMethod *string         `json:"payment_method"`
 		Caps          json.RawMessage `json:"caps"`
+		Most          *rating.Micros  `json:"most"`
 	}
 	if err := strict(b, &raw); err != nil {
 		return err
 	}
-	*a = AutoRecharge{Enabled: raw.Enabled, Trigger: raw.Trigger, Amount: raw.Amount, PaymentMethod: raw.PaymentMethod}
+	*a = AutoRecharge{Enabled: raw.Enabled, Trigger: raw.Trigger, Amount: raw.Amount, PaymentMethod: raw.PaymentMethod, Most: raw.Most}
 	return member(raw.Caps, "caps", &a.Caps)
 }
 
@@ -240,6 +250,9 @@ func (a *AutoRecharge) validate() error {
 	}
 	if a.PaymentMethod != nil && !validText(*a.PaymentMethod) {
 		bad("auto_recharge.payment_method %q: 1 to %d visible ASCII characters without spaces are allowed", *a.PaymentMethod, MaxTextBytes)
+	}
+	if a.Most != nil && (*a.Most < 1 || *a.Most > MaxPurchase) {
+		bad("auto_recharge.most %s: more than 0 and at most %s is allowed", *a.Most, MaxPurchase)
 	}
 	if a.Caps == nil {
 		return errors.Join(errs...)

@@ -55,6 +55,9 @@ func (s *Settings) words() []any {
 	if s.Currency != "" {
 		add("cur", s.Currency)
 	}
+	if s.Reopen {
+		add("reopen", "1")
+	}
 	if s.LowBalance != nil {
 		add("lows", joinLevels(s.LowBalance.Value))
 	}
@@ -89,7 +92,7 @@ func rechargeWords(n *Nullable[AutoRecharge]) []any {
 		return nil
 	}
 	if n.Null {
-		return []any{"auto", "0", "trigger", "", "recharge", "", "pm", "", "caps", ""}
+		return []any{"auto", "0", "trigger", "", "recharge", "", "pm", "", "caps", "", "most", ""}
 	}
 	var w []any
 	a := n.Value
@@ -104,6 +107,9 @@ func rechargeWords(n *Nullable[AutoRecharge]) []any {
 	}
 	if a.PaymentMethod != nil {
 		w = append(w, "pm", *a.PaymentMethod)
+	}
+	if a.Most != nil {
+		w = append(w, "most", microsText(a.Most))
 	}
 	if a.Caps != nil {
 		w = append(w, "caps", a.Caps.text(Caps.word))

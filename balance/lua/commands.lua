@@ -4,10 +4,10 @@
 -- it refuses depends on earlier commands alone, never on the balance (rule 6).
 
 for _, f in ipairs({ 'pm', 'soft', 'gone', 'open', 'adjusted', 'lows', 'last', 'months', 'entries', 'caps', 'day', 'day_n',
-  'day_sum', 'month', 'month_n', 'month_sum', 'again' }) do
+  'day_sum', 'month', 'month_n', 'month_sum', 'again', 'most' }) do
   FIELDS[#FIELDS + 1] = f                        -- that calls do not look at
 end
-TEXT.pm, TEXT.lows, TEXT.months, TEXT.caps = '', '', '', ''
+TEXT.pm, TEXT.lows, TEXT.months, TEXT.caps, TEXT.most = '', '', '', '', ''
 
 local SOFT_WAITS = { 3600000, 21600000 }         -- ms after the first and the second soft decline
 local ANSWER_WAIT = 900000                       -- ms until a request without answer is unresolved
@@ -124,6 +124,7 @@ local function caps_of(text) return string.match(text, '^(%d*),(%d*),(%d*),(%d*)
 local function capped(b, t, amount)
   windows(b, t)
   local one = tonumber(t.recharge)
+  if t.most ~= '' then amount = math.min(amount, math.max(1, math.floor(tonumber(t.most) / one)) * one) end
   local dn, ds, mn, ms = caps_of(t.caps)
   local function left(sum, cap) return math.floor(math.min(amount, tonumber(cap) - sum) / one) * one end
   for _, w in ipairs({ { 'month', mn, ms, t.month_n, t.month_sum }, { 'day', dn, ds, t.day_n, t.day_sum } }) do
@@ -148,6 +149,7 @@ end
 
 EFFECTS['account.put'] = function(b, t, c)
   if c.cur and t.cur ~= '' and c.cur ~= t.cur then return 'currency_is_fixed' end
+  if t.closed == '1' and not c.reopen then return 'account_closed' end
   local auto, trigger, amount, pm = c.auto or t.auto, c.trigger or t.trigger, c.recharge or t.recharge, c.pm or t.pm
   if auto == '1' and (trigger == '' or amount == '' or pm == '') then return 'auto_recharge_incomplete' end
   local caps = c.caps or t.caps
@@ -161,6 +163,7 @@ EFFECTS['account.put'] = function(b, t, c)
     t.state = 'idle'
   end
   t.auto, t.trigger, t.recharge, t.pm, t.caps, t.months = auto, trigger, amount, pm, caps, c.months or t.months
+  t.most = c.most or t.most
   if c.lows and c.lows ~= t.lows then
     t.lows, t.low = c.lows, ''
     set_levels(t)
@@ -222,6 +225,11 @@ EFFECTS['recharge.request'] = function(b, t, c)
     b.emit(t, 'recharge.suppressed', ' amount=' .. c.amount .. ' reason=' .. why .. ' until=' .. fmt(again))
     return 'over_cap'
   end
+  if t.funded + amount > BOUND then              -- it could be paid, but not credited
+    t.state = 'suspended'
+    b.emit(t, 'account.suspended', ' amount=' .. fmt(amount) .. ' reason=out_of_bounds')
+    return 'out_of_bounds'
+  end
   t.n, t.state, t.open = t.n + 1, 'pending', amount
   t.day_n, t.month_n = t.day_n + 1, t.month_n + 1
   count(b, t, amount)
@@ -241,7 +249,7 @@ local function succeeded(b, t, c, was, asked, at)
   if c.currency ~= t.cur then mismatch(b, t, c, 'currency', asked); return 'currency_mismatch' end
   if c.amount ~= asked then mismatch(b, t, c, 'amount', asked) end    -- it may have been paid twice
   if was == 'paid' then return 'already_credited' end
-  if t.funded + tonumber(c.amount) > BOUND then return 'out_of_bounds' end
+  if t.funded + tonumber(c.amount) > BOUND then mismatch(b, t, c, 'out_of_bounds', asked); return 'out_of_bounds' end
   if was == 'declined' then count(b, t, tonumber(c.amount)) end
   b.remember(t, 'r/' .. c.n, 'paid ' .. c.amount .. ' ' .. at)
   local more = fund(b, t, 'recharge', c.amount, 'r' .. c.n, t.id .. '/' .. c.n)
@@ -261,17 +269,20 @@ local function uncount(b, t, asked, at)
 end
 
 local function declined(b, t, c, was, asked, at)
-  local waiting = t.state == 'pending' or t.state == 'unresolved'
-  if tonumber(c.n) ~= t.n or was ~= 'open' or not waiting then return 'already_answered' end
+  if was ~= 'open' then return 'already_answered' end
   b.remember(t, 'r/' .. c.n, 'declined ' .. asked .. ' ' .. at)
-  b.write('ZREM', b.due, timer('unanswered', t, c.n))
   uncount(b, t, tonumber(asked), tonumber(at))
+  if tonumber(c.n) ~= t.n or t.state ~= 'pending' and t.state ~= 'unresolved' then    -- it was abandoned
+    if t.state == 'capped' then t.state = 'idle' end                                  -- its money is free again
+    return
+  end
+  b.write('ZREM', b.due, timer('unanswered', t, c.n))
   t.soft, t.open = t.soft + 1, 0
   local wait = c.class == 'soft' and SOFT_WAITS[t.soft]
   local what = ' n=' .. c.n .. ' amount=' .. asked .. ' code=' .. c.code .. ' class=' .. c.class
   if wait then
-    t.state = 'cooling'
-    b.write('ZADD', b.due, fmt(b.now + wait), timer('retry', t, c.n))
+    t.state, t.again = 'cooling', b.now + wait
+    b.write('ZADD', b.due, fmt(t.again), timer('retry', t, c.n))
     b.emit(t, 'recharge.failed', what .. ' next=cooling retry_at=' .. fmt(b.now + wait))
     return
   end
@@ -287,7 +298,12 @@ EFFECTS['recharge.result'] = function(b, t, c)
   return declined(b, t, c, was, asked, at)
 end
 
+-- A timer is judged by append time: the clock of whoever looked at it may be ahead.
+-- One that comes too early stays due.
+
 EFFECTS['recharge.unanswered'] = function(b, t, c)
+  local _, _, at = recharge(b, t, c.n)
+  if at and b.now < tonumber(at) + ANSWER_WAIT then return 'too_early' end
   b.write('ZREM', b.due, timer('unanswered', t, c.n))
   if tonumber(c.n) ~= t.n or t.state ~= 'pending' then return 'not_pending' end
   t.state = 'unresolved'
@@ -297,10 +313,10 @@ end
 -- Of a request that was declined, or of the next one, which a cap held back.
 EFFECTS['recharge.retry'] = function(b, t, c)
   local n = tonumber(c.n)
-  -- the broker's clock may be behind that of the timer: it stays due
-  if t.state == 'capped' and n == t.n + 1 and b.now < t.again then return 'too_early' end
+  local waits = t.state == 'cooling' and n == t.n or t.state == 'capped' and n == t.n + 1
+  if waits and b.now < t.again then return 'too_early' end
   b.write('ZREM', b.due, timer('retry', t, c.n))
-  if not (t.state == 'cooling' and n == t.n or t.state == 'capped' and n == t.n + 1) then return 'not_waiting' end
+  if not waits then return 'not_waiting' end
   t.state = 'idle'
 end
 
@@ -318,8 +334,9 @@ end
 -- Says what a lot holds some days before it expires, once for each of WARN; when
 -- it is late, for the last of those that are past.
 EFFECTS['lot.warn'] = function(b, t, c)
-  b.write('ZREM', b.due, timer('warn', t, c.days .. ':' .. c.lot))
   local expires, said, days = b.holds(t, c.lot), 'w/' .. c.lot, tonumber(c.days)
+  if expires and b.now < expires - days * DAY then return 'too_early' end
+  b.write('ZREM', b.due, timer('warn', t, c.days .. ':' .. c.lot))
   if not expires then return 'no_lot' end
   if tonumber(b.recall(t, said) or math.huge) <= days then return 'already_said' end
   for _, d in ipairs(WARN) do
@@ -332,8 +349,9 @@ EFFECTS['lot.warn'] = function(b, t, c)
 end
 
 EFFECTS['lot.expire'] = function(b, t, c)
-  b.write('ZREM', b.due, timer('expire', t, c.lot))
   local expires = b.holds(t, c.lot)
+  if expires and b.now < expires then return 'too_early' end
+  b.write('ZREM', b.due, timer('expire', t, c.lot))
   if not expires then return 'no_lot' end
   local of, at = string.match(c.lot, ':(%d+):(%d+)$')
   if tonumber(c.amount) > tonumber(of) then return 'more_than_the_lot' end
@@ -341,6 +359,7 @@ EFFECTS['lot.expire'] = function(b, t, c)
   t.forfeited, t.gone = t.forfeited + tonumber(c.amount), t.gone + tonumber(of)
   b.write('ZREM', t.keys.lots, c.lot)
   b.forget(t, 'w/' .. c.lot)
+  if c.amount == '0' then return end
   ledger(b, t, 'expiry', c.amount, c.lot)
-  if c.amount ~= '0' then b.emit(t, 'credit.expired', ' amount=' .. c.amount .. ' purchased_at=' .. at .. ' expires_at=' .. fmt(expires)) end
+  b.emit(t, 'credit.expired', ' amount=' .. c.amount .. ' purchased_at=' .. at .. ' expires_at=' .. fmt(expires))
 end
