@@ -264,7 +264,12 @@ func (s *Store) AppliedTo(ctx context.Context, account string) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opt.CallTimeout)
 	defer cancel()
 	sh := s.ShardOf(account)
-	v, err := s.rdb.HGet(ctx, marksKey(sh), s.commandSource(s.CommandPartition(sh)).String()).Result()
+	return s.nextOf(ctx, sh, s.commandSource(s.CommandPartition(sh)))
+}
+
+// nextOf returns the next offset of a source that a shard applies.
+func (s *Store) nextOf(ctx context.Context, shard int, src Source) (int64, error) {
+	v, err := s.rdb.HGet(ctx, marksKey(shard), src.String()).Result()
 	if errors.Is(err, redis.Nil) {
 		return 0, nil
 	}

@@ -27,3 +27,20 @@ func TestTimersThatWaitHoldUpNoOthers(t *testing.T) {
 	}
 	t.Error("1,001 lots that wait for a call hold up the timer of a request")
 }
+
+// While the past is applied again, what was due in it is in the log already.
+func TestNothingIsDueWhileCommandsAreBehind(t *testing.T) {
+	w := newWorld(t)
+	w.command(put("acme"))
+	w.command(topUp("acme", "top-up/1", 100))
+	w.now = w.now.AddDate(1, 0, 1)
+	src := balance.Source{Topic: "credit-commands", Partition: w.store.CommandPartition(w.store.ShardOf("acme"))}
+	w.log[src]++
+	if due := w.due(); len(due) != 0 {
+		t.Errorf("due %+v", due)
+	}
+	w.log[src]--
+	if due := w.due(); len(due) == 0 {
+		t.Error("nothing is due when all is applied")
+	}
+}

@@ -68,7 +68,7 @@ func (r *randomRun) currency(p *oracle.Account) string {
 }
 
 func (r *randomRun) settings(p *oracle.Account) *balance.Command {
-	s := &balance.Settings{}
+	s := &balance.Settings{Reopen: rapid.Bool().Draw(r.rt, "reopen")}
 	if p.Currency == "" || rapid.IntRange(0, 9).Draw(r.rt, "currency") == 0 {
 		s.Currency = rapid.SampledFrom([]string{"USD", "USD", "USD", "EUR"}).Draw(r.rt, "currency")
 	}
@@ -105,6 +105,9 @@ func (r *randomRun) settings(p *oracle.Account) *balance.Command {
 func (r *randomRun) autoRecharge() balance.AutoRecharge {
 	a := balance.AutoRecharge{}
 	maybe := func(label string) bool { return rapid.IntRange(0, 3).Draw(r.rt, label) > 0 }
+	if !maybe("most") {
+		a.Most = micros(rapid.SampledFrom([]int64{1, 60_000_000, 150_000_000}).Draw(r.rt, "most"))
+	}
 	if maybe("enabled") {
 		on := rapid.IntRange(0, 5).Draw(r.rt, "on") > 0
 		a.Enabled = &on

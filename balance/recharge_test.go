@@ -153,7 +153,7 @@ func (w *world) dueOne(kind balance.CommandType, amount int64) *balance.Command 
 			w.command(c)
 		}
 	}
-	if len(found) != 1 || int64(*found[0].Amount) != amount {
+	if len(found) != 1 || found[0].Amount != nil && int64(*found[0].Amount) != amount {
 		w.tb.Fatalf("due %+v, want one %s of %d", found, kind, amount)
 	}
 	return found[0]

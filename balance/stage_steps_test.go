@@ -220,7 +220,9 @@ func settingsJSON(named map[string]string) map[string]any {
 			if value == "none" {
 				at, name = put, "auto_recharge"
 			}
-		case "trigger", "amount":
+		case "reopen":
+			to = value == "yes"
+		case "trigger", "amount", "most":
 			at = auto
 		case "pm":
 			at, name = auto, "payment_method"

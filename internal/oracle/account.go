@@ -41,6 +41,8 @@ type Account struct {
 	Amount        *big.Int // of one recharge
 	method        string
 	caps          balance.Caps
+	most          *big.Int // of one request; nil: any
+	again         int64    // when cooling or capped ends
 	State         string
 	N, soft, seen int64
 	Asks          map[int64]*Ask

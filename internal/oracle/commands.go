@@ -78,6 +78,9 @@ func (p *Account) put(s *balance.Settings) string {
 	if s.Currency != "" && p.Currency != "" && s.Currency != p.Currency {
 		return "currency_is_fixed"
 	}
+	if p.Closed && !s.Reopen {
+		return "account_closed"
+	}
 	auto, trigger, amount, method, caps := p.autoAfter(s.AutoRecharge)
 	if auto && (trigger == nil || amount == nil || method == "") {
 		return "auto_recharge_incomplete"
@@ -102,6 +105,11 @@ func (p *Account) put(s *balance.Settings) string {
 		if !s.OverdraftLimit.Null {
 			p.overdraft = bigOf(&s.OverdraftLimit.Value)
 		}
+	}
+	if r := s.AutoRecharge; r != nil && r.Null {
+		p.most = nil
+	} else if r != nil && r.Value.Most != nil {
+		p.most = bigOf(r.Value.Most)
 	}
 	p.Currency = cmp.Or(s.Currency, p.Currency)
 	p.Closed = false
@@ -238,8 +246,11 @@ func (p *Account) lot(name string) *Lot {
 }
 
 func (p *Account) warn(c *balance.Command, at int64) string {
-	delete(p.timers, fmt.Sprintf("warn %d %s", c.Days, c.Lot))
 	l := p.lot(c.Lot)
+	if l != nil && at < l.expires-c.Days*day {
+		return "too_early"
+	}
+	delete(p.timers, fmt.Sprintf("warn %d %s", c.Days, c.Lot))
 	if l == nil {
 		return "no_lot"
 	}
@@ -261,16 +272,19 @@ func (p *Account) warn(c *balance.Command, at int64) string {
 }
 
 func (p *Account) expire(c *balance.Command, at int64) string {
-	delete(p.timers, "expire "+c.Lot)
 	l := p.lot(c.Lot)
+	if l != nil && at < l.expires {
+		return "too_early"
+	}
+	delete(p.timers, "expire "+c.Lot)
 	if l == nil {
 		return "no_lot"
 	}
 	l.gone, l.forfeited = true, bigOf(c.Amount)
 	p.lost.Add(p.lost, l.forfeited)
 	delete(p.said, c.Lot)
-	p.entry("expiry", new(big.Int).Neg(l.forfeited), at, c.Lot)
 	if l.forfeited.Sign() > 0 {
+		p.entry("expiry", new(big.Int).Neg(l.forfeited), at, c.Lot)
 		p.event("credit.expired", "amount", l.forfeited, "purchased_at", l.bought, "expires_at", l.expires)
 	}
 	return ""

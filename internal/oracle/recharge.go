@@ -48,6 +48,13 @@ func (p *Account) within(at int64, layout string) (count int64, money *big.Int) 
 func (p *Account) allowed(amount *big.Int, at int64) (left *big.Int, why []any, until int64) {
 	now := time.UnixMilli(at).UTC()
 	left = amount
+	if p.most != nil {
+		whole := new(big.Int).Quo(p.most, p.Amount)
+		if whole.Sign() == 0 {
+			whole.SetInt64(1)
+		}
+		left = smaller(left, whole.Mul(whole, p.Amount))
+	}
 	for _, w := range []struct {
 		name, layout string
 		cap          *balance.Cap
@@ -87,9 +94,14 @@ func (p *Account) request(c *balance.Command, at int64) string {
 	amount, why, until := p.allowed(bigOf(c.Amount), at)
 	if amount == nil {
 		p.State = "capped"
-		p.timers["retry "+digits(c.N)] = until
+		p.timers["retry "+digits(c.N)], p.again = until, until
 		p.event("recharge.suppressed", append(append([]any{"amount", int64(*c.Amount)}, why...), "until", until)...)
 		return "over_cap"
+	}
+	if p.beyond(amount) {
+		p.State = "suspended"
+		p.event("account.suspended", "amount", amount, "reason", "out_of_bounds")
+		return "out_of_bounds"
 	}
 	p.N++
 	p.State = "pending"
@@ -133,6 +145,7 @@ func (p *Account) result(c *balance.Command, at int64) string {
 		return "already_credited"
 	}
 	if p.beyond(amount) {
+		mismatch("out_of_bounds")
 		return "out_of_bounds"
 	}
 	a.answered, a.paid, a.paidAt = "paid", amount, at
@@ -150,16 +163,22 @@ func (p *Account) result(c *balance.Command, at int64) string {
 }
 
 func (p *Account) declined(c *balance.Command, a *Ask, at int64) string {
-	if c.N != p.N || a.answered != "" || p.State != "pending" && p.State != "unresolved" {
+	if a.answered != "" {
 		return "already_answered"
 	}
 	a.answered, a.declined = "declined", true
+	if c.N != p.N || p.State != "pending" && p.State != "unresolved" { // it was abandoned
+		if p.State == "capped" {
+			p.State = "idle"
+		}
+		return ""
+	}
 	delete(p.timers, "unanswered "+digits(c.N))
 	p.soft++
 	if c.Class == balance.Soft && p.soft < 3 {
 		p.State = "cooling"
 		again := at + map[int64]int64{1: hour, 2: 6 * hour}[p.soft]
-		p.timers["retry "+digits(c.N)] = again
+		p.timers["retry "+digits(c.N)], p.again = again, again
 		p.event("recharge.failed", "n", c.N, "amount", a.amount, "code", c.Code, "class", c.Class, "next", "cooling", "retry_at", again)
 		return ""
 	}
@@ -175,7 +194,9 @@ func (p *Account) declined(c *balance.Command, a *Ask, at int64) string {
 
 // turn moves the state machine without money.
 func (p *Account) turn(c *balance.Command, at int64) string {
-	if until, waits := p.timers["retry "+digits(c.N)]; c.Type == balance.Retry && p.State == "capped" && c.N == p.N+1 && waits && at < until {
+	waits := p.State == "cooling" && c.N == p.N || p.State == "capped" && c.N == p.N+1
+	asked := p.Asks[c.N]
+	if c.Type == balance.Retry && waits && at < p.again || c.Type == balance.Unanswered && asked != nil && at < asked.at+hour/4 {
 		return "too_early"
 	}
 	delete(p.timers, map[balance.CommandType]string{balance.Unanswered: "unanswered ", balance.Retry: "retry "}[c.Type]+digits(c.N))
@@ -185,7 +206,7 @@ func (p *Account) turn(c *balance.Command, at int64) string {
 		p.event("recharge.unresolved", "n", c.N, "amount", p.Asks[p.N].amount)
 	case c.Type == balance.Unanswered:
 		return "not_pending"
-	case c.Type == balance.Retry && (p.State == "cooling" && c.N == p.N || p.State == "capped" && c.N == p.N+1):
+	case c.Type == balance.Retry && waits:
 		p.State = "idle"
 	case c.Type == balance.Retry:
 		return "not_waiting"
