@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -21,6 +22,7 @@ const (
 	headerPartition = headerPrefix + "partition"
 	headerOffset    = headerPrefix + "offset"
 	headerTimestamp = headerPrefix + "timestamp"
+	headerFirst     = headerPrefix + "first-timestamp"
 	headerCut       = headerPrefix + "cut"
 )
 
@@ -46,9 +48,13 @@ const headerOverhead = 10
 // cs-cut says so. The whole record is in the log at its place.
 func (b *batch) deadLetter(r *kafka.Record, v *balance.Verdict) kafka.Message {
 	topics := b.topics
-	headers := make([]kafka.Header, 0, len(r.Headers)+7)
+	headers := make([]kafka.Header, 0, len(r.Headers)+8)
 	size := len(r.Key) + len(r.Value)
+	var first time.Time
 	for _, h := range r.Headers {
+		if h.Key == headerFirst {
+			first = firstTime(h.Value, r.AppendMillis)
+		}
 		if !OwnHeader(h.Key) {
 			headers = append(headers, h)
 			size += len(h.Key) + len(h.Value) + headerOverhead
@@ -82,6 +88,10 @@ func (b *batch) deadLetter(r *kafka.Record, v *balance.Verdict) kafka.Message {
 	}
 	b.buf = append(b.buf, formatMillis(r.AppendMillis)...)
 	add(headerTimestamp)
+	if !first.IsZero() {
+		b.buf = first.AppendFormat(b.buf, rfc3339Millis)
+		add(headerFirst)
+	}
 
 	partition := kafka.AnyPartition
 	if r.Key == nil && topics.DeadLetterPartitions > 0 {
@@ -89,6 +99,17 @@ func (b *batch) deadLetter(r *kafka.Record, v *balance.Verdict) kafka.Message {
 		partition = kafka.PartitionForKey([]byte(place), topics.DeadLetterPartitions)
 	}
 	return kafka.Message{Topic: topics.DeadLetters, Partition: partition, Key: key, Value: value, Headers: headers}
+}
+
+// firstTime reads cs-first-timestamp of a record that was appended at appendMillis:
+// when it was appended the first time, as who sends it again says. It is for reports
+// alone, as anybody may write it; zero: it says nothing that can be.
+func firstTime(value []byte, appendMillis int64) time.Time {
+	at, err := time.Parse(time.RFC3339, string(value))
+	if err != nil || at.UnixMilli() > appendMillis {
+		return time.Time{}
+	}
+	return at.UTC()
 }
 
 // appendLine appends s as oneLine has it. Most texts are one already.

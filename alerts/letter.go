@@ -3,6 +3,7 @@ package alerts
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,6 +49,7 @@ type Letter struct {
 	Reason   rating.Reason
 	Message  string    // for people
 	Appended time.Time // when the broker appended the parked record
+	First    time.Time // when it did so the first time: earlier, if it was sent again; for reports alone
 	Cut      string    // how much of the value is missing; empty: nothing
 	Key      []byte
 	Value    []byte
@@ -101,15 +103,21 @@ func ReadLetter(r *kafka.Record) (*Letter, *Marker, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("header %s: %w", headerTimestamp, err)
 	}
+	first := firstTime([]byte(own[headerFirst]), appended.UnixMilli())
+	if first.IsZero() {
+		first = appended
+	}
 	return &Letter{
-		ID: id, Reason: rating.Reason(own[headerReason]), Message: own[headerMessage], Appended: appended, Cut: own[headerCut],
+		ID: id, Reason: rating.Reason(own[headerReason]), Message: own[headerMessage], Appended: appended, First: first, Cut: own[headerCut],
 		Key: r.Key, Value: r.Value, Headers: headers,
 	}, nil, nil
 }
 
-// Again returns the parked record as it came, for the partition that it came from.
+// Again returns the parked record as it came, for the partition that it came from, and
+// with a header that says when that was the first time.
 func (l *Letter) Again() kafka.Message {
-	return kafka.Message{Topic: l.ID.Topic, Partition: l.ID.Partition, Key: l.Key, Value: l.Value, Headers: l.Headers}
+	first := kafka.Header{Key: headerFirst, Value: l.First.UTC().AppendFormat(nil, rfc3339Millis)}
+	return kafka.Message{Topic: l.ID.Topic, Partition: l.ID.Partition, Key: l.Key, Value: l.Value, Headers: append(slices.Clone(l.Headers), first)}
 }
 
 // Message returns the marker as a record of the dead-letter topic. It has neither

@@ -2,6 +2,7 @@ package alerts_test
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,15 +26,37 @@ func TestLetterIsReadBack(t *testing.T) {
 	}
 	want := &alerts.Letter{
 		ID: alerts.LetterID{Topic: "cdrs", Partition: 3, Offset: 81723}, Reason: rating.NotJSON, Message: "member x at byte 3: is odd",
-		Appended: time.UnixMilli(at).UTC(), Key: r.Key, Value: r.Value, Headers: r.Headers,
+		Appended: time.UnixMilli(at).UTC(), First: time.UnixMilli(at).UTC(), Key: r.Key, Value: r.Value, Headers: r.Headers,
 	}
 	if !reflect.DeepEqual(l, want) {
 		t.Errorf("%+v\nwant %+v", l, want)
 	}
+	first := kafka.Header{Key: "cs-first-timestamp", Value: []byte("2026-11-22T07:00:00.250Z")}
 	if again := l.Again(); !reflect.DeepEqual(again, kafka.Message{
-		Topic: "cdrs", Partition: 3, Key: r.Key, Value: r.Value, Headers: r.Headers,
+		Topic: "cdrs", Partition: 3, Key: r.Key, Value: r.Value, Headers: append(slices.Clone(r.Headers), first),
 	}) {
 		t.Errorf("%+v", again)
+	}
+}
+
+// However often a record is sent again, its dead letter says when it came first.
+func TestTheFirstTimeIsKept(t *testing.T) {
+	t.Parallel()
+	r, _ := call()
+	r.Headers = nil
+	for i := range 3 {
+		l, _, err := alerts.ReadLetter(asRecord(park(t, topics(), r, "x")))
+		if err != nil || !l.First.Equal(time.UnixMilli(at)) || l.Appended.UnixMilli() != at+int64(i)*60_000 || len(l.Headers) != 0 {
+			t.Fatalf("%+v %v", l, err)
+		}
+		r.Headers = l.Again().Headers
+		r.AppendMillis += 60_000
+	}
+	for _, odd := range []string{"", "yesterday", "2036-11-22T07:00:00Z"} { // no time, or later than its append
+		r.Headers = []kafka.Header{{Key: "cs-first-timestamp", Value: []byte(odd)}}
+		if l, _, err := alerts.ReadLetter(asRecord(park(t, topics(), r, "x"))); err != nil || !l.First.Equal(l.Appended) {
+			t.Errorf("%q: %+v %v", odd, l, err)
+		}
 	}
 }
 

@@ -127,8 +127,13 @@ func (c *correctConfig) run(ctx context.Context, file string, lines []correction
 	p := corrected{
 		printer: printer{out: stderr}, stdout: printer{out: stdout}, file: file, dryRun: c.dryRun, counts: map[corrections.Outcome]int{},
 	}
-	if err := corrections.Run(ctx, cfg, lines, p.print); err != nil {
+	strange, err := corrections.Run(ctx, cfg, lines, p.print)
+	if err != nil {
 		return err
+	}
+	if strange.Records > 0 {
+		p.line("left out of topic %[2]s: %[1]s of somebody else; the first is %[3]s", count(strange.Records, "record"), c.Topics.Rated,
+			safe(strange.First.Error()))
 	}
 	return p.end()
 }

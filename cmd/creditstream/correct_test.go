@@ -55,11 +55,15 @@ func TestCorrections(t *testing.T) {
 	correct := func(code int, args ...string) string {
 		return p.tool(code, append([]string{"correct", "--redis", p.redis.Addr(), "--deck", p.deck, "--operator=ann"}, args...)...)
 	}
+	if _, err := p.client.Write(t.Context(), "rated-cdrs", 0, []kafka.Message{{Key: []byte("acme"), Value: []byte("hello")}}); err != nil {
+		t.Fatal(err)
+	}
 	fixed := p.file("fixed.jsonl", call("1", 120), "{", call("2", 60), call("3", 60))
 	wants(t, correct(1, "--dry-run", fixed),
 		`{"line":1,"source":"pbx-1","id":"1","account":"acme","was":"1.000000","now":"0.200000","adjusted":"0.800000","currency":"USD","outcome":"would_adjust","command":"correct/`,
 		`{"line":3,"source":"pbx-1","id":"2","account":"acme","was":"0.100000","now":"0.100000","adjusted":"0.000000","currency":"USD","outcome":"unchanged"}`,
-		"fixed.jsonl:2: not_json: ", "fixed.jsonl:4: the call was never rated: nothing to correct", "1 call would be adjusted, 1 unchanged, 2 not corrected", "2 failures: see above")
+		"fixed.jsonl:2: not_json: ", "fixed.jsonl:4: the call was never rated: nothing to correct", "1 call would be adjusted, 1 unchanged, 2 not corrected", "2 failures: see above",
+		"left out of topic rated-cdrs: 1 record of somebody else; the first is rated-cdrs/0/")
 	awaitBalance("8.900000")
 	fixed = p.file("fixed.jsonl", call("1", 120), call("2", 60))
 	wants(t, correct(0, fixed), `"adjusted":"0.800000","currency":"USD","outcome":"adjusted"`, "1 call adjusted, 1 unchanged, 0 not corrected")
@@ -122,7 +126,7 @@ func TestCorrectionsOfAnyFormat(t *testing.T) {
 		return p.tool(code, append([]string{"correct", "--redis", p.redis.Addr(), "--deck", p.deck, "--format=asterisk-csv", "--mapping", mapping, file}, args...)...)
 	}
 	wants(t, correct(1), "Master.csv:1: bad_format: 2 sources of the mapping have the format asterisk-csv")
-	wants(t, correct(1, "--source=pbx-2"), "Master.csv:1: the call was never rated")
+	wants(t, correct(1, "--source=pbx-2"), `Master.csv:1: no call of this name was charged, but one that differs in source costs 1.000000 USD: source "pbx-1", id "1.1"`)
 	wants(t, correct(0, "--source=pbx-1", "--dry-run"), `"was":"1.000000","now":"0.000000"`)
 	wants(t, correct(0, "--source=pbx-1", "--appended-at=30m"), `"id":"1.1","account":"acme","was":"1.000000","now":"0.200000"`, `"outcome":"adjusted"`,
 		"1 call adjusted, 0 unchanged, 0 not corrected, 1 skipped: no calls of their own")

@@ -167,6 +167,7 @@ type (
 		Reason   rating.Reason `json:"reason"`
 		Message  string        `json:"message"`
 		Appended string        `json:"appended"`
+		First    string        `json:"first_appended,omitempty"` // before it was sent again
 		Account  string        `json:"account,omitempty"`
 		Source   string        `json:"source,omitempty"`
 		Bytes    int           `json:"bytes"`
@@ -212,6 +213,9 @@ func (c *dlqConfig) listJSON(p *printer, index *letters.Index, sum *letters.Sum,
 			ID: e.ID.String(), State: "open", Reason: e.Reason, Message: e.Message, Appended: e.Appended.UTC().Format(stamp),
 			Account: e.Account, Source: e.Source, Bytes: e.Bytes, Cut: e.Cut,
 		}
+		if !e.First.Equal(e.Appended) {
+			l.First = e.First.UTC().Format(stamp)
+		}
 		if m := e.Marker; m != nil {
 			l.State, l.By, l.At, l.Why = m.Done, m.By, m.At.UTC().Format(stamp), m.Text
 		}
@@ -234,7 +238,7 @@ func writeMetrics(file string, sum *letters.Sum) error {
 		Name: "creditstream_letters_open_records", Help: "Dead letters that are neither replayed nor dropped, by reason.",
 	}, []string{"reason"})
 	oldest := f.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "creditstream_letters_oldest_open_timestamp_seconds", Help: "When the oldest open dead letter was appended, by reason; absent when there is none.",
+		Name: "creditstream_letters_oldest_open_timestamp_seconds", Help: "When the oldest open dead letter was appended the first time, by reason; absent when there is none.",
 	}, []string{"reason"})
 	for _, r := range rating.Reasons() {
 		open.WithLabelValues(string(r))
@@ -272,6 +276,9 @@ func (c *dlqConfig) show(ctx context.Context, box *letters.Box, id alerts.Letter
 	p.line("reason    %s", safe(string(l.Reason)))
 	p.line("message   %s", safe(l.Message))
 	p.line("appended  %s", l.Appended.UTC().Format(stamp))
+	if !l.First.Equal(l.Appended) {
+		p.line("first     %s, before it was sent again", l.First.UTC().Format(stamp))
+	}
 	p.line("account   %s", cmp.Or(safe(e.Account), "not readable"))
 	p.line("source    %s", cmp.Or(safe(e.Source), "not readable"))
 	if l.Key != nil {

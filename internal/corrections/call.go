@@ -42,12 +42,26 @@ func parseID(id string) (name string, number int, ok bool) {
 
 // A call is what the logs say of one call.
 type call struct {
-	account string
-	paid    bool // a record of a kind that is paid for has claimed the id
-	free    bool // one that is free whatever its account has: to the memory of ids another call
-	charge  rating.Micros
-	steps   map[int]step // by number
+	of        balance.CDRName
+	account   string
+	paid      bool // a record of a kind that is paid for has claimed the id
+	free      bool // one that is free whatever its account has: to the memory of ids another call
+	charge    rating.Micros
+	currency  string
+	steps     map[int]step // by number
+	elsewhere []*call      // that were charged, and may be this one under another name
 }
+
+// callOf returns the call of a name, a new one if it is the first time.
+func (r *run) callOf(of balance.CDRName, account string) *call {
+	name := nameOf(of.Source, of.ID, account, of.AnsweredAt)
+	if r.calls[name] == nil {
+		r.calls[name] = &call{of: of, account: account, steps: map[int]step{}}
+	}
+	return r.calls[name]
+}
+
+func (c *call) name() string { return nameOf(c.of.Source, c.of.ID, c.account, c.of.AnsweredAt) }
 
 // A step is one earlier correction.
 type step struct {
@@ -83,7 +97,7 @@ func (c *call) next() int {
 func (c *call) takeRated(v *rated) {
 	switch v.Outcome {
 	case balance.Charged:
-		c.paid, c.charge = true, v.Charge
+		c.paid, c.charge, c.currency = true, v.Charge, v.Currency
 	case balance.Free:
 		claims, free := v.Millis > 0, v.Kind.AlwaysFree()
 		c.paid, c.free = c.paid || claims && !free, c.free || claims && free

@@ -2,6 +2,7 @@ package corrections
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,41 +80,47 @@ type run struct {
 	Config
 
 	calls    map[string]*call // by name
-	accounts map[string]bool
+	accounts map[string]bool  // of the lines
 	from     time.Time
 	whole    time.Time     // since when nothing of the rated records has been deleted
 	patience time.Duration // for what is not applied; Wait, until that was in vain
-	read     map[int]int64 // of the commands topic: how far a partition was read
+	readTo   map[int]int64 // of the commands topic: how far a partition was read
+	strange  Strange
 }
 
-// Run corrects, in their order, and tells report of each line. Its error is one
-// that concerns no single line.
-func Run(ctx context.Context, cfg *Config, lines []Line, report func(Result)) error {
+// Run corrects, in their order, and tells report of each line. It returns what it left
+// out of the rated records. Its error is one that concerns no single line.
+func Run(ctx context.Context, cfg *Config, lines []Line, report func(Result)) (Strange, error) {
 	r := run{
-		Config: *cfg, calls: map[string]*call{}, accounts: map[string]bool{}, read: map[int]int64{}, patience: cfg.Wait,
+		Config: *cfg, calls: map[string]*call{}, accounts: map[string]bool{}, readTo: map[int]int64{}, patience: cfg.Wait,
 	}
 	for i := range lines {
 		r.expect(&lines[i])
 	}
+	err := r.read(ctx)
+	for err == nil && len(lines) > 0 {
+		n := min(len(lines), maxAwaited)
+		err = r.correctAll(ctx, lines[:n], report)
+		lines = lines[n:]
+	}
+	return r.strange, err
+}
+
+// read reads what the logs say of the calls.
+func (r *run) read(ctx context.Context) error {
 	if err := r.readRated(ctx); err != nil {
 		return err
 	}
-	for account := range r.accounts {
-		if err := r.readCommands(ctx, r.partitionOf(account)); err != nil {
+	partitions := map[int]bool{}
+	for _, x := range r.calls {
+		partitions[r.partitionOf(x.account)] = true
+	}
+	for p := range partitions {
+		if err := r.readCommands(ctx, p); err != nil {
 			return err
 		}
 	}
-	if err := r.readRefused(ctx); err != nil {
-		return err
-	}
-	for len(lines) > 0 {
-		n := min(len(lines), maxAwaited)
-		if err := r.correctAll(ctx, lines[:n], report); err != nil {
-			return err
-		}
-		lines = lines[n:]
-	}
-	return nil
+	return r.readRefused(ctx)
 }
 
 // correctAll corrects some lines, waits until what it appended is applied, and tells
@@ -146,7 +153,7 @@ func (r *run) expect(l *Line) {
 		return
 	}
 	c := &l.CDR
-	r.calls[nameOf(c.Source, c.ID, c.Account, c.AnsweredAt)] = &call{account: c.Account, steps: map[int]step{}}
+	r.callOf(balance.CDRName{Source: c.Source, ID: c.ID, AnsweredAt: c.AnsweredAt}, c.Account)
 	from := c.AnsweredAt
 	if c.Answered() {
 		from = from.Add(-margin)
@@ -164,19 +171,19 @@ func (r *run) partitionOf(account string) int {
 // readCommands reads the corrections of a partition, from where it was read to.
 func (r *run) readCommands(ctx context.Context, partition int) error {
 	topic := r.Store.CommandTopic()
-	from, again := r.read[partition]
+	from, again := r.readTo[partition]
 	if !again {
 		var err error
 		if from, err = r.Client.OffsetAt(ctx, topic, partition, r.from); err != nil {
 			return err
 		}
-		r.read[partition] = from
+		r.readTo[partition] = from
 	}
 	for rec, err := range r.Client.Scan(ctx, topic, partition, from) {
 		if err != nil {
 			return err
 		}
-		r.read[partition] = rec.Offset + 1
+		r.readTo[partition] = rec.Offset + 1
 		if !bytes.Contains(rec.Value, []byte(idPrefix)) {
 			continue
 		}
@@ -214,9 +221,8 @@ func (r *run) readRefused(ctx context.Context) error {
 
 func (r *run) correct(ctx context.Context, res *Result) error {
 	c := &res.Line.CDR
-	name := nameOf(c.Source, c.ID, c.Account, c.AnsweredAt)
-	x := r.calls[name]
-	if err := r.known(x, c); err != nil {
+	x, err := r.meant(c)
+	if err != nil {
 		return err
 	}
 	charge, err := r.price(c)
@@ -230,7 +236,7 @@ func (r *run) correct(ctx context.Context, res *Result) error {
 		return nil
 	}
 	if res.Now > 0 && !x.paid && r.Now().Sub(c.AnsweredAt) < r.Store.Window()+margin {
-		return ErrOnlyFree
+		return cmp.Or(x.chargedElsewhere(), ErrOnlyFree)
 	}
 	a, err := r.Store.Account(ctx, c.Account)
 	switch {
@@ -243,7 +249,7 @@ func (r *run) correct(ctx context.Context, res *Result) error {
 	}
 	res.Currency = a.Currency
 	number := x.next()
-	res.ID = commandID(name, number)
+	res.ID = commandID(x.name(), number)
 	if r.DryRun {
 		x.takeStep(number, res.Adjusted)
 		res.Outcome = WouldAdjust
@@ -257,7 +263,7 @@ func (r *run) append(ctx context.Context, x *call, number int, res *Result) erro
 	c := &res.Line.CDR
 	cmd := &balance.Command{
 		Type: balance.Adjust, Account: c.Account, ID: res.ID, Amount: &res.Adjusted, Currency: res.Currency,
-		Reason: r.Reason, Operator: r.Operator, CDR: &balance.CDRName{Source: c.Source, ID: c.ID, AnsweredAt: c.AnsweredAt},
+		Reason: r.Reason, Operator: r.Operator, CDR: &x.of,
 	}
 	partition, _, err := r.Commands.Append(ctx, cmd)
 	if err != nil {

@@ -60,7 +60,8 @@ type world struct {
 	decks    *rating.Decks
 	sent     int
 	answered time.Time
-	stop     func() // the consumer
+	strange  corrections.Strange // of the last run
+	stop     func()              // the consumer
 }
 
 const partitions = 2
@@ -235,7 +236,7 @@ func (w *world) correct(cfg *corrections.Config, values ...string) (all []correc
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := corrections.Run(w.t.Context(), cfg, lines, func(r corrections.Result) { all = append(all, r) }); err != nil {
+	if w.strange, err = corrections.Run(w.t.Context(), cfg, lines, func(r corrections.Result) { all = append(all, r) }); err != nil {
 		w.t.Fatal(err)
 	}
 	return all
@@ -371,7 +372,7 @@ func TestARatedRecordThatMayHaveExpired(t *testing.T) {
 	if r := w.correct(w.config(), w.call("4", "acme", 30))[0]; !errors.Is(r.Err, corrections.ErrNeverRated) {
 		t.Errorf("nothing is deleted: %+v", r)
 	}
-	w.forget("rated-cdrs", 0, 1) // and the topic keeps 7 days, the default of Kafka
+	w.forget(0, 1) // and the topic keeps 7 days, the default of Kafka
 	for id, value := range map[string]string{"2": old, "4": w.call("4", "acme", 30)} {
 		expired, ok := errors.AsType[*corrections.ExpiredError](w.correct(w.config(), value)[0].Err)
 		if age := time.Since(expired.Whole).Hours() / 24; !ok || age < 6.9 || age > 7.1 {
@@ -382,14 +383,30 @@ func TestARatedRecordThatMayHaveExpired(t *testing.T) {
 	if r := w.correct(w.config(), recent)[0]; !errors.Is(r.Err, corrections.ErrNeverRated) {
 		t.Errorf("of an hour ago: %+v", r)
 	}
-	w.forget("rated-cdrs", 0, -1)
+	w.forget(0, -1)
 	if r := w.correct(w.config(), recent)[0]; !errors.Is(r.Err, corrections.ErrNeverRated) {
 		t.Errorf("of an hour ago, in an idle topic: %+v", r)
 	}
 }
 
-// forget deletes the records of a partition before an offset; all of them, if it is -1.
-func (w *world) forget(topic string, partition int32, before int64) {
+// What somebody else wrote into the topic stops nothing, and is told of.
+func TestWhatIsNoRatedRecord(t *testing.T) {
+	w := newWorld(t)
+	w.create("acme", "USD")
+	w.send(w.call("1", "acme", 100))
+	for _, key := range []string{"acme", "acme", "globex"} {
+		if _, err := w.client.Write(t.Context(), "rated-cdrs", 1, []kafka.Message{{Key: []byte(key), Value: []byte("hello")}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.want(w.call("1", "acme", 40), "1.000000", "0.400000", "0.600000")
+	if s := w.strange; s.Records != 2 || s.First == nil || !strings.HasPrefix(s.First.Error(), "rated-cdrs/1/") {
+		t.Errorf("%+v", s)
+	}
+}
+
+// forget deletes the rated records of a partition before an offset; all of them, if it is -1.
+func (w *world) forget(partition int32, before int64) {
 	w.t.Helper()
 	c, err := kgo.NewClient(kgo.SeedBrokers(w.broker.Addr()))
 	if err != nil {
@@ -398,7 +415,7 @@ func (w *world) forget(topic string, partition int32, before int64) {
 	defer c.Close()
 	req, one, part := kmsg.NewDeleteRecordsRequest(), kmsg.NewDeleteRecordsRequestTopic(), kmsg.NewDeleteRecordsRequestTopicPartition()
 	part.Partition, part.Offset = partition, before
-	one.Topic, one.Partitions = topic, append(one.Partitions, part)
+	one.Topic, one.Partitions = "rated-cdrs", append(one.Partitions, part)
 	req.Topics = append(req.Topics, one)
 	res, err := req.RequestWith(w.t.Context(), c)
 	if err != nil || res.Topics[0].Partitions[0].ErrorCode != 0 {

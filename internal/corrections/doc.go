@@ -15,7 +15,8 @@
 //   - Two runs at the same time cannot both count: they append under the same id,
 //     and the first one in the log is applied. A run that was second says so.
 //   - A call that cannot be corrected is told of, and keeps no other from it. So is
-//     one of which a record may have expired, or may still be charged.
+//     one of which a record may have expired, or may still be charged, or that was
+//     charged under another name.
 //   - What became of an adjustment is told once it is applied, as far as that happens
 //     in time.
 //

@@ -17,25 +17,50 @@ import (
 type ExpiredError struct {
 	Topic    string
 	Whole    time.Time // nothing that was written since has been deleted
-	Answered time.Time
+	Answered time.Time // zero: it was not
 }
 
 // Error implements error.
 func (e *ExpiredError) Error() string {
-	return fmt.Sprintf("no rated record of the call is left, and one may have expired: it was answered at %s, and topic %s is whole only from %s on, "+
+	answered := "it has no answer time"
+	if !e.Answered.IsZero() {
+		answered = "it was answered at " + e.Answered.UTC().Format(time.RFC3339)
+	}
+	return fmt.Sprintf("no rated record of the call is left, and one may have expired: %s, and topic %s is whole only from %s on, "+
 		"so what the call has cost is not known; look it up in a copy of the topic, and settle it otherwise",
-		e.Answered.UTC().Format(time.RFC3339), e.Topic, e.Whole.UTC().Format(time.RFC3339))
+		answered, e.Topic, e.Whole.UTC().Format(time.RFC3339))
 }
 
 // known returns why it is not known what a call has cost, or that it was not rated.
-func (r *run) known(x *call, c *rating.CDR) error {
-	switch {
-	case x.paid:
+func (r *run) known(x *call) error {
+	if x.paid {
 		return nil
-	case c.Answered() && r.whole.After(c.AnsweredAt.Add(-margin)):
-		return &ExpiredError{Topic: r.RatedTopic, Whole: r.whole, Answered: c.AnsweredAt}
+	}
+	if err := x.chargedElsewhere(); err != nil && !x.free {
+		return err
+	}
+	switch since := x.of.AnsweredAt; {
+	case !since.IsZero() && r.whole.After(since.Add(-margin)), since.IsZero() && !r.whole.IsZero():
+		return &ExpiredError{Topic: r.RatedTopic, Whole: r.whole, Answered: since}
 	case !x.free:
-		return ErrNeverRated
+		return x.neverRated()
+	}
+	return nil
+}
+
+// eachRated tells take of the rated records that may be of the calls.
+func (r *run) eachRated(ctx context.Context, partitions int, take func(*kafka.Record)) error {
+	for p := range partitions { // all of them: their number may have changed since
+		from, err := r.Client.OffsetAt(ctx, r.RatedTopic, p, r.from)
+		if err != nil {
+			return err
+		}
+		for rec, err := range r.Client.Scan(ctx, r.RatedTopic, p, from) {
+			if err != nil {
+				return err
+			}
+			take(rec)
+		}
 	}
 	return nil
 }
@@ -53,19 +78,13 @@ func (r *run) readRated(ctx context.Context) error {
 	if len(r.calls) == 0 {
 		return nil
 	}
-	for p := range info.Partitions { // all of them: their number may have changed since
-		from, err := r.Client.OffsetAt(ctx, r.RatedTopic, p, r.from)
-		if err != nil {
-			return err
-		}
-		for rec, err := range r.Client.Scan(ctx, r.RatedTopic, p, from) {
-			if err == nil {
-				err = r.takeRated(rec)
-			}
-			if err != nil {
-				return err
-			}
-		}
+	if err := r.eachRated(ctx, info.Partitions, r.takeRated); err != nil {
+		return err
+	}
+	if err := r.readElsewhere(ctx, info.Partitions); err != nil {
+		return err
+	}
+	for p := range info.Partitions {
 		whole, err := r.wholeSince(ctx, p, info.Configs)
 		if err != nil {
 			return err
@@ -114,19 +133,33 @@ type rated struct {
 	AnsweredAt time.Time       `json:"answered_at"`
 	Millis     int64           `json:"duration_ms"`
 	Charge     rating.Micros   `json:"charge"`
+	Currency   string          `json:"currency"`
 	Outcome    balance.Outcome `json:"outcome"`
 }
 
-func (r *run) takeRated(rec *kafka.Record) error {
+// Strange is what of the topic was looked at and is no rated record: somebody else
+// wrote it, and it says nothing of any call.
+type Strange struct {
+	Records int
+	First   error // where the first of them lies, and what is wrong with it; nil: there is none
+}
+
+func (s *Strange) take(rec *kafka.Record, err error) {
+	if s.Records++; s.First == nil {
+		s.First = fmt.Errorf("%s/%d/%d: %w", rec.Topic, rec.Partition, rec.Offset, err)
+	}
+}
+
+func (r *run) takeRated(rec *kafka.Record) {
 	if !r.accounts[string(rec.Key)] {
-		return nil
+		return
 	}
 	var v rated
 	if err := json.Unmarshal(rec.Value, &v); err != nil {
-		return fmt.Errorf("rated record at %s/%d/%d: %w", rec.Topic, rec.Partition, rec.Offset, err)
+		r.strange.take(rec, err)
+		return
 	}
 	if c := r.calls[nameOf(v.Source, v.ID, v.Account, v.AnsweredAt)]; c != nil {
 		c.takeRated(&v)
 	}
-	return nil
 }

@@ -38,6 +38,7 @@ type Entry struct {
 	Reason          rating.Reason
 	Message         string // for people; names member and byte where it can
 	Appended        time.Time
+	First           time.Time      // it was appended, before it was sent again; Appended, if it was not
 	Account, Source string         // as far as the record could be read
 	Bytes           int            // of the value that is here
 	Cut             bool           // the rest of the value is in the log alone
@@ -182,7 +183,7 @@ func (r *indexing) once(s string) string {
 func (r *indexing) entry(l *alerts.Letter) Entry {
 	v, _ := consumer.Decode(r.decoder, original(l)) // whatever could be read
 	return Entry{
-		ID: l.ID, Reason: l.Reason, Message: l.Message, Appended: l.Appended,
+		ID: l.ID, Reason: l.Reason, Message: l.Message, Appended: l.Appended, First: l.First,
 		Account: v.CDR.Account, Source: v.CDR.Source, Bytes: len(l.Value), Cut: l.Cut != "",
 	}
 }
@@ -256,7 +257,8 @@ type Sum struct {
 	ByHour                  map[time.Time]Count // UTC
 }
 
-// A Count is how many dead letters are open, and since when the oldest of them.
+// A Count is how many dead letters are open, and since when the oldest of them: since
+// its record came first, however often it was sent again.
 type Count struct {
 	Open   int
 	Oldest time.Time
@@ -283,9 +285,12 @@ func (x *Index) Sum() Sum {
 	return s
 }
 
-// add counts e, which is no newer than those before it.
 func add[K comparable](to map[K]Count, key K, e *Entry) {
-	to[key] = Count{Open: to[key].Open + 1, Oldest: e.Appended}
+	n, again := to[key]
+	if n.Open++; !again || e.First.Before(n.Oldest) {
+		n.Oldest = e.First
+	}
+	to[key] = n
 }
 
 // OldestFirst returns all entries, the oldest first.

@@ -222,6 +222,30 @@ func TestWhatIsOpen(t *testing.T) {
 	}
 }
 
+// The age of what was sent again and parked again is that of the first time, so that
+// nothing gets younger by a replay that did not help.
+func TestAReplayMakesNothingYounger(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	began := d.now
+	d.parked(d.produced(0, "k", call("1", "acme", "")), rating.NoRate)
+	for i := range 2 {
+		d.now = d.now.Add(time.Hour)
+		d.replay(letters.Replay{}, d.index(letters.Filter{}).Open())
+		again := d.cdrs(0)[i+1]
+		again.AppendMillis = d.now.UnixMilli()
+		d.parked(again, rating.NoRate)
+	}
+	d.parked(d.produced(0, "k", call("2", "acme", "")), rating.NoRate)
+	s := d.index(letters.Filter{}).Sum()
+	if n := s.ByReason[rating.NoRate]; n.Open != 2 || !n.Oldest.Equal(began) {
+		t.Errorf("%+v, want the oldest at %s", n, began)
+	}
+	if e := d.index(letters.Filter{}).Find(alerts.LetterID{Topic: "cdrs", Offset: 2}); !e.Appended.Equal(d.now) || !e.First.Equal(began) {
+		t.Errorf("%+v", e)
+	}
+}
+
 // Markers of a dead letter count wherever they lie, the newest of them, and those of
 // others do not.
 func TestTheNewestMarkerCounts(t *testing.T) {
@@ -287,7 +311,7 @@ func TestReplayGivesBackWhatCame(t *testing.T) {
 			t.Fatalf("partition %d has %d records, want 1200", p, len(all))
 		}
 		for _, r := range all[600:] {
-			if string(r.Key) != "key" || string(r.Value) != value || len(r.Headers) != 2 || string(r.Headers[0].Value) != "text/csv" {
+			if string(r.Key) != "key" || string(r.Value) != value || len(r.Headers) != 3 || string(r.Headers[0].Value) != "text/csv" {
 				t.Fatalf("%+v", r)
 			}
 		}
@@ -350,7 +374,7 @@ func TestReplayOfACutRecord(t *testing.T) {
 	d.parked(gone, rating.NoRate)
 	got := d.replay(letters.Replay{}, d.index(letters.Filter{}).Open())
 	all := d.cdrs(0)
-	if len(all) != 2 || string(all[1].Value) != value || len(all[1].Headers) != 1 || string(all[1].Key) != "k" {
+	if len(all) != 2 || string(all[1].Value) != value || len(all[1].Headers) != 2 || string(all[1].Key) != "k" {
 		t.Errorf("%d records", len(all))
 	}
 	for id, want := range map[string]string{
