@@ -1,6 +1,7 @@
 package cdr
 
 import (
+	"errors"
 	"strconv"
 	"sync"
 	"time"
@@ -78,7 +79,7 @@ func (d *Decoder) Decode(rec *Record, c *rating.CDR) error {
 	case fault != nil:
 		return fault
 	case p == nil:
-		return e.moved(Canonical(e.data, c))
+		return e.moved(d.canonical(&e, rec.AppendMillis, c))
 	}
 	r, _ := d.rows.Get().(*row)
 	defer d.rows.Put(r)
@@ -86,6 +87,20 @@ func (d *Decoder) Decode(rec *Record, c *rating.CDR) error {
 	err := e.moved(r.decode(c))
 	r.reset(nil, nil, nil)
 	return err
+}
+
+// canonical reads a canonical CDR. What is none, of a source that is named beside it,
+// comes more likely from a source that is spelt otherwise in the mapping: a fault of a
+// record that does not name its own source says so.
+func (d *Decoder) canonical(e *envelope, appendMillis int64, c *rating.CDR) error {
+	err := Canonical(e.data, c)
+	fault, ok := errors.AsType[*Fault](err)
+	m := d.opt.Mapping
+	if !ok || c.Source != "" || e.source == nil || e.format != "" || m == nil || appendMillis < m.begins {
+		return err
+	}
+	return badFormat("the record is no canonical CDR (" + fault.Error() + "), and its source is not in the mapping at its append time; " +
+		"expected an entry for it under sources")
 }
 
 // plan chooses how a record is read; nil without a fault is the canonical format.
