@@ -167,6 +167,9 @@ func (r *row) decode(c *rating.CDR) error {
 	} else {
 		r.fillJSON()
 	}
+	if !r.over() && p.lenient {
+		r.resembles()
+	}
 	if !r.over() && p.spec.prepare != nil {
 		p.spec.prepare(r)
 	}
@@ -190,6 +193,17 @@ func (r *row) decode(c *rating.CDR) error {
 		return r.skip
 	}
 	return nil
+}
+
+// resembles stops a record that has no field of its format: where members may be
+// absent, any object would be one of a call that was not answered.
+func (r *row) resembles() {
+	for i := range r.plan.spec.fields {
+		if r.vals[i].text != nil {
+			return
+		}
+	}
+	r.failRow(rating.MissingField, -1, "the record has no field of "+string(r.plan.format)+"; expected such as "+r.plan.names[0]+", or another format")
 }
 
 // tooLong is the fault of a record that has n bytes at least.
