@@ -67,7 +67,7 @@ func (d *Decoder) Decode(rec *Record, c *rating.CDR) error {
 	if !utf8.Valid(rec.Source) {
 		return &Fault{Reason: rating.BadField, Field: "source", At: -1, Message: "in the record's header is no UTF-8"}
 	}
-	e := envelope{data: rec.Value, source: rec.Source}
+	e := envelope{doc: rec.Value, source: rec.Source}
 	if len(e.source) == 0 {
 		e.source = nil // an empty header says nothing
 	}
@@ -83,7 +83,7 @@ func (d *Decoder) Decode(rec *Record, c *rating.CDR) error {
 	}
 	r, _ := d.rows.Get().(*row)
 	defer d.rows.Put(r)
-	r.reset(p, e.data, e.source)
+	r.reset(p, e.doc, e.source)
 	err := e.moved(r.decode(c))
 	r.reset(nil, nil, nil)
 	return err
@@ -93,7 +93,7 @@ func (d *Decoder) Decode(rec *Record, c *rating.CDR) error {
 // comes more likely from a source that is spelt otherwise in the mapping: a fault of a
 // record that does not name its own source says so.
 func (d *Decoder) canonical(e *envelope, appendMillis int64, c *rating.CDR) error {
-	err := Canonical(e.data, c)
+	err := Canonical(e.doc, c)
 	fault, ok := errors.AsType[*Fault](err)
 	m := d.opt.Mapping
 	if !ok || c.Source != "" || e.source == nil || e.format != "" || m == nil || appendMillis < m.begins {

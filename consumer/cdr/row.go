@@ -23,11 +23,11 @@ const maxSlots = 64
 // members of the CDR as texts.
 type row struct {
 	plan  *plan
-	data  []byte
-	base  int    // where data begins in what was given
+	doc   []byte
+	base  int    // where doc begins in what was given
 	named []byte // the source that a header names
 	vals  [maxSlots]value
-	arena []byte // texts that do not stand in data as they are
+	arena []byte // texts that do not stand in doc as they are
 
 	members    [unknown]value // by field; of texts only
 	callType   int            // slot of what no kind was found for, or -1
@@ -38,8 +38,8 @@ type row struct {
 	skip  *Skip
 }
 
-func (r *row) reset(p *plan, data, named []byte) {
-	r.plan, r.data, r.base, r.named = p, data, 0, named
+func (r *row) reset(p *plan, doc, named []byte) {
+	r.plan, r.doc, r.base, r.named = p, doc, 0, named
 	clear(r.vals[:])
 	clear(r.members[:])
 	r.arena = r.arena[:0]
@@ -155,12 +155,12 @@ func (r *row) kind(slot int, k rating.Kind) {
 	r.members[kind] = value{[]byte(k), r.vals[slot].at, slot}
 }
 
-// decode reads r.data into c. It is the whole way of a record of a format other
+// decode reads r.doc into c. It is the whole way of a record of a format other
 // than canonical.
 func (r *row) decode(c *rating.CDR) error {
 	p := r.plan
-	if len(r.data) > MaxRecordBytes {
-		return tooLong(len(r.data))
+	if len(r.doc) > MaxRecordBytes {
+		return tooLong(len(r.doc))
 	}
 	if p.format.isCSV() {
 		r.fillCSV()
