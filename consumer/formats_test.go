@@ -167,6 +167,38 @@ func TestForksAreChargedOnce(t *testing.T) {
 	}
 }
 
+// Of forks of unequal length the first that is applied counts, whichever that is: no
+// record tells of the others (docs/formats.md). With the sequence in the id there is no
+// first, and the order does not matter.
+func TestTheFirstForkCounts(t *testing.T) {
+	w := newWorld(t)
+	each := strings.NewReplacer("kind:", "id: {field: [uniqueid, sequence]}\n    kind:", "pbx-1", "pbx-2")
+	only, _, _ := strings.Cut(mapping, "  - source: sbc-1")
+	text := only + each.Replace(strings.TrimPrefix(only, "\nsources:\n"))
+	m, err := cdr.LoadMapping("mapping.yaml", []byte(text), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.formats = cdr.Options{Mapping: m, Format: cdr.AsteriskCSV}
+	r := w.start()
+	accounts := []string{"longer-first", "shorter-first", "each-longer-first", "each-shorter-first"}
+	w.create(accounts...)
+	answered := time.Now().Add(-time.Minute)
+	for i, account := range accounts {
+		lengths := [][]int{{60, 20}, {20, 60}}[i%2]
+		for sequence, seconds := range lengths {
+			w.send(map[string]string{"cdr-source": []string{"pbx-1", "pbx-2"}[i/2]},
+				fmt.Appendf(asteriskAt(answered, account, "9.1", seconds, "ANSWERED"), `,"","9.1","%d"`, sequence))
+		}
+	}
+	until(t, "all handled", func() bool { return r.figure(t, "creditstream_consumer_records_total") == 8 })
+	for i, want := range []int64{60_000, 20_000, 80_000, 80_000} {
+		if got := w.spent(accounts[i]); got != want {
+			t.Errorf("%s: spent %d, want %d", accounts[i], got, want)
+		}
+	}
+}
+
 // applyHeldUp has a consumer apply a record, and stops it before it has published
 // what became of it.
 func (w *world) applyHeldUp(record []byte) {

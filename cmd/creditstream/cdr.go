@@ -47,7 +47,7 @@ func newCDRCheck(environ func() []string) *cobra.Command {
 	s := c.settings()
 	cmd := &cobra.Command{
 		Use: "check [FILE...]", Short: "Show what is read from records of a format",
-		Long: `Reads files, or stdin, and prints one line of JSON for each record: the canonical
+		Long: `Reads files, or stdin (-), and prints one line of JSON for each record: the canonical
 CDR; {"skip":"why"} for what is no call of its own; or {"error":{"code","message"}}.
 It accepts lines of CSV, and JSON objects one after another, in arrays and in
 Graph's pages. Nothing is sent anywhere.
@@ -75,9 +75,15 @@ a file cannot be read.`,
 			check.appended = time.Now()
 		}
 		if len(files) == 0 {
-			return check.read(cmd.Context(), "stdin", cmd.InOrStdin())
+			files = []string{stdinName}
 		}
 		for _, name := range files {
+			if name == stdinName {
+				if err := check.read(cmd.Context(), "stdin", cmd.InOrStdin()); err != nil {
+					return err
+				}
+				continue
+			}
 			if err := check.file(cmd.Context(), name); err != nil {
 				return err
 			}

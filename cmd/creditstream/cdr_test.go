@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -86,6 +87,30 @@ func TestCDRCheck(t *testing.T) {
 		out, errs, err := execute(t, append([]string{"cdr", "check"}, tt.args...)...)
 		if err != nil || errs != "" || out != tt.want {
 			t.Errorf("%s: %v %s\ngot  %s\nwant %s", name, err, errs, out, tt.want)
+		}
+	}
+}
+
+// The file - is stdin, among others, and stdin is read without any.
+func TestCDRCheckReadsStdin(t *testing.T) {
+	t.Parallel()
+	file := write(t, "one.csv", failed)
+	for _, tt := range []struct{ files, want []string }{
+		{nil, []string{"1.1"}}, {[]string{"-"}, []string{"1.1"}}, {[]string{file, "-"}, []string{"1.2", "1.1"}},
+	} {
+		var out bytes.Buffer
+		cmd := newCDR(func() []string { return nil })
+		cmd.SetArgs(append([]string{"check", "--format", "asterisk-csv", "--zone", "UTC"}, tt.files...))
+		cmd.SetIn(strings.NewReader(answered))
+		cmd.SetOut(&out)
+		if err := cmd.ExecuteContext(t.Context()); err != nil {
+			t.Errorf("%v: %v", tt.files, err)
+		}
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		for i, id := range tt.want {
+			if len(lines) != len(tt.want) || !strings.Contains(lines[i], `"id":"`+id+`"`) {
+				t.Errorf("%v: %s", tt.files, out.String())
+			}
 		}
 	}
 }

@@ -57,6 +57,7 @@ time) has cost so far, rates the corrected one, and appends an adjustment of the
 difference. Then it waits until the processors have applied it. It prints a line of JSON
 for each; what cannot be corrected, was refused, or is not applied in time goes to
 stderr with its line, and makes the exit code 1. What is no call of its own is left out.
+The file - is stdin.
 
 To repeat it is safe: the same file twice changes nothing. Of two runs at the same time
 one counts, and the other says so.`,
@@ -73,7 +74,7 @@ one counts, and the other says so.`,
 		if err := problemsError(slices.Concat(problems, more, wrong)); err != nil {
 			return err
 		}
-		lines, err := c.read(args[0], &opt)
+		lines, err := c.file(args[0], cmd.InOrStdin(), &opt)
 		if err != nil {
 			return err
 		}
@@ -82,21 +83,30 @@ one counts, and the other says so.`,
 	return cmd
 }
 
-func (c *correctConfig) read(file string, opt *cdr.Options) ([]corrections.Line, error) {
-	f, err := os.Open(file) //nolint:gosec // the file that we were told to read
+// file reads a file of corrected CDRs.
+func (c *correctConfig) file(name string, stdin io.Reader, opt *cdr.Options) ([]corrections.Line, error) {
+	if name == stdinName {
+		return c.read("stdin", stdin, opt)
+	}
+	f, err := os.Open(name) //nolint:gosec // the file that we were told to read
 	if err != nil {
 		return nil, usageError{err}
 	}
+	defer func() { _ = f.Close() }() // it is only read
+	return c.read(name, f, opt)
+}
+
+func (c *correctConfig) read(name string, from io.Reader, opt *cdr.Options) ([]corrections.Line, error) {
 	appended := c.appended
 	if appended.IsZero() {
 		appended = time.Now()
 	}
 	d := cdr.NewDecoder(*opt)
-	lines, err := corrections.Read(f, opt.Format, func(p *cdr.Piece, call *rating.CDR) error {
+	lines, err := corrections.Read(from, opt.Format, func(p *cdr.Piece, call *rating.CDR) error {
 		return decodePiece(d, p, c.source, appended, call)
 	})
-	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("read %s: %w", file, err)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	return lines, nil
 }

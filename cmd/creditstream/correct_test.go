@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creditstream/creditstream/consumer/cdr"
 	"github.com/creditstream/creditstream/internal/kafka"
 )
 
@@ -93,6 +94,16 @@ func TestCorrections(t *testing.T) {
 		`"was":"0.500000","now":"0.600000","adjusted":"-0.100000","currency":"USD","outcome":"accepted"`, "0 calls adjusted, 1 accepted and not yet applied")
 	wants(t, p.tool(1, "correct", "--redis", p.redis.Addr(), "--redis-db=1", "--deck", p.deck, fixed), "this Redis holds no balances")
 	wants(t, p.tool(2, "correct", "--redis", p.redis.Addr(), "--deck", p.deck, "/nowhere"), "open /nowhere: no such file")
+}
+
+// The file - is stdin, as of the other commands.
+func TestCorrectionsOfStdin(t *testing.T) {
+	t.Parallel()
+	var c correctConfig
+	lines, err := c.file("-", strings.NewReader(answered+"\n"+failed), &cdr.Options{Format: cdr.AsteriskCSV, Zone: time.UTC, Lenient: true})
+	if err != nil || len(lines) != 2 || lines[0].CDR.ID != "1.1" || lines[1].CDR.ID != "1.2" {
+		t.Errorf("%+v %v", lines, err)
+	}
 }
 
 // Corrected CDRs may have any format, as the processors read it.

@@ -93,11 +93,11 @@ func (c *loadConfig) run(ctx context.Context, opt cdr.Options, files []string, s
 // sizeOf returns the bytes of all files, or 0 when that is not known.
 func sizeOf(files []string) (sum int64) {
 	for _, name := range files {
-		info, err := os.Stat(name)
-		if err != nil || !info.Mode().IsRegular() {
+		stat, err := os.Stat(name)
+		if err != nil || !stat.Mode().IsRegular() {
 			return 0
 		}
-		sum += info.Size()
+		sum += stat.Size()
 	}
 	return sum
 }

@@ -104,6 +104,7 @@ func readAsterisk(r *row) {
 	switch {
 	case ok:
 		r.answeredAt = answered
+		r.ordered(astEnd)
 	case r.millis > 0:
 		r.fail(rating.MissingField, astAnswer, "is absent from a call that was answered; expected when that was")
 	}

@@ -1,6 +1,7 @@
 package cdr
 
 import (
+	"errors"
 	"strconv"
 	"sync"
 	"time"
@@ -66,7 +67,7 @@ func (d *Decoder) Decode(rec *Record, c *rating.CDR) error {
 	if !utf8.Valid(rec.Source) {
 		return &Fault{Reason: rating.BadField, Field: "source", At: -1, Message: "in the record's header is no UTF-8"}
 	}
-	e := envelope{data: rec.Value, source: rec.Source}
+	e := envelope{doc: rec.Value, source: rec.Source}
 	if len(e.source) == 0 {
 		e.source = nil // an empty header says nothing
 	}
@@ -78,14 +79,28 @@ func (d *Decoder) Decode(rec *Record, c *rating.CDR) error {
 	case fault != nil:
 		return fault
 	case p == nil:
-		return e.moved(Canonical(e.data, c))
+		return e.moved(d.canonical(&e, rec.AppendMillis, c))
 	}
 	r, _ := d.rows.Get().(*row)
 	defer d.rows.Put(r)
-	r.reset(p, e.data, e.source)
+	r.reset(p, e.doc, e.source)
 	err := e.moved(r.decode(c))
 	r.reset(nil, nil, nil)
 	return err
+}
+
+// canonical reads a canonical CDR. What is none, of a source that is named beside it,
+// comes more likely from a source that is spelt otherwise in the mapping: a fault of a
+// record that does not name its own source says so.
+func (d *Decoder) canonical(e *envelope, appendMillis int64, c *rating.CDR) error {
+	err := Canonical(e.doc, c)
+	fault, ok := errors.AsType[*Fault](err)
+	m := d.opt.Mapping
+	if !ok || c.Source != "" || e.source == nil || e.format != "" || m == nil || appendMillis < m.begins {
+		return err
+	}
+	return badFormat("the record is no canonical CDR (" + fault.Error() + "), and its source is not in the mapping at its append time; " +
+		"expected an entry for it under sources")
 }
 
 // plan chooses how a record is read; nil without a fault is the canonical format.

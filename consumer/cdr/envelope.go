@@ -23,8 +23,8 @@ const (
 
 // An envelope is what stands around a record.
 type envelope struct {
-	data   []byte
-	base   int // where data begins in the record; -1: nowhere, it was encoded
+	doc    []byte
+	base   int // where doc begins in the record; -1: nowhere, it was encoded
 	format Format
 	source []byte
 }
@@ -92,8 +92,8 @@ func eventField(name []byte) int {
 
 // event takes the record out of a CloudEvent in structured mode.
 func (e *envelope) event() *Fault {
-	if len(e.data) > MaxRecordBytes {
-		return tooLong(len(e.data))
+	if len(e.doc) > MaxRecordBytes {
+		return tooLong(len(e.doc))
 	}
 	var attributes [eventSlots][]byte
 	data, fault := e.attributes(&attributes)
@@ -112,15 +112,15 @@ func (e *envelope) event() *Fault {
 		if err != nil {
 			return &Fault{Reason: rating.BadField, Field: "data_base64", At: -1, Message: "is not base64: " + err.Error()}
 		}
-		e.data, e.base = plain, -1
+		e.doc, e.base = plain, -1
 	case data.end == 0:
 		return &Fault{Reason: rating.MissingField, Field: "data", At: -1, Message: "is absent from a CloudEvent; expected the record"}
 	case data.shape == text && data.marks&escaped != 0: // a line of CSV, mostly
-		e.data, e.base = unescape(nil, e.data[data.at+1:data.end-1], len(e.data)), -1
+		e.doc, e.base = unescape(nil, e.doc[data.at+1:data.end-1], len(e.doc)), -1
 	case data.shape == text:
-		e.data, e.base = e.data[data.at+1:data.end-1], data.at+1
+		e.doc, e.base = e.doc[data.at+1:data.end-1], data.at+1
 	default:
-		e.data, e.base = e.data[data.at:data.end], data.at
+		e.doc, e.base = e.doc[data.at:data.end], data.at
 	}
 	return e.named(mediaType(attributes[eventMedia]))
 }
@@ -128,7 +128,7 @@ func (e *envelope) event() *Fault {
 // attributes reads an event and returns where its data is; end is 0 when it has
 // none.
 func (e *envelope) attributes(attributes *[eventSlots][]byte) (data token, fault *Fault) {
-	s := scanner{data: e.data}
+	s := scanner{data: e.doc}
 	s.space()
 	if s.peek() != '{' {
 		s.unexpected("{ of a CloudEvent")
@@ -153,12 +153,12 @@ func (e *envelope) members(s *scanner, attributes *[eventSlots][]byte, data *tok
 		if !ok {
 			return false
 		}
-		switch raw := unquote(e.data, name); {
+		switch raw := unquote(e.doc, name); {
 		case string(raw) == "data" && t.shape != null:
 			*data = t
 			data.end = s.pos
 		case t.shape == text && eventField(raw) >= 0:
-			attributes[eventField(raw)] = unquote(e.data, t)
+			attributes[eventField(raw)] = unquote(e.doc, t)
 		}
 		if again, ok := s.more('}', "a comma or }"); !again {
 			return ok

@@ -114,7 +114,7 @@ func TestFormatOfASource(t *testing.T) {
 		{"", cdr.OpenSIPS.MediaType(), "pbx", "bad_format: the record's source is not in the mapping"},
 		{cdr.OpenSIPS, "", "pbx", "bad_format: the record's source is not in the mapping"},
 		{"", cdr.KamailioJSON.MediaType(), "", "bad_format: 0 sources of the mapping have the format kamailio-json"},
-		{"", "", "pbx", "missing_field: id"}, // canonical
+		{"", "", "pbx", "bad_format: the record is no canonical CDR (missing_field: id is absent; "}, // and perhaps of a source misspelt
 		{"", cdr.CanonicalJSON.MediaType(), "sbc", "missing_field: id"},
 	} {
 		var c rating.CDR

@@ -124,24 +124,43 @@ func readFreeSWITCH(r *row) {
 	if !ok {
 		answered, ok = r.epoch(fsAnswerEpoch, time.Second)
 	}
+	end := fsEndEpoch
 	if !ok && !r.has(fsAnswerMicros) && !r.has(fsAnswerEpoch) {
 		answered, ok = r.instant(fsAnswerStamp, r.plan.zone)
+		if !r.has(end) {
+			end = fsEndStamp
+		}
 	}
 	if !ok || r.over() {
 		return
 	}
 	r.answeredAt = answered
-	if !r.ended(fsEndMicros, fsEndEpoch, fsEndStamp) {
-		return
+	if r.ended(fsEndMicros, fsEndEpoch, fsEndStamp) {
+		r.lasted(end)
 	}
+}
+
+// lasted reads how long a call of FreeSWITCH's was that has ended: coarse is the
+// slot of its end in whole seconds. billsec is a difference of whole seconds, and
+// wrong by up to one.
+func (r *row) lasted(coarse int) {
+	seconds := measure{fsBillSeconds, time.Second}
+	millis := measure{fsBillMillis, time.Millisecond}
 	end, ended := r.epoch(fsEndMicros, time.Microsecond)
+	exact := ended && r.has(fsAnswerMicros)
 	switch {
-	case ended && r.has(fsAnswerMicros) && end.Before(answered):
-		r.fail(rating.BadDuration, fsEndMicros, "is before the answer; expected an end after it")
-	case ended && r.has(fsAnswerMicros) && !r.has(fsBillMicros):
+	case ended && end.Before(r.answeredAt):
+		r.backwards(fsEndMicros)
+	case exact && !r.has(fsBillMicros):
 		r.between(end, fsEndMicros)
+		r.agrees(fsEndMicros, millis, seconds)
 	default:
-		// billsec is a difference of whole seconds, and wrong by up to one
-		r.duration(measure{fsBillMicros, time.Microsecond}, measure{fsBillMillis, time.Millisecond}, measure{fsBillSeconds, time.Second})
+		if !ended {
+			r.ordered(coarse)
+		}
+		r.duration(measure{fsBillMicros, time.Microsecond}, millis, seconds)
+		if exact && r.millis == 0 && end.Sub(r.answeredAt) >= 2*time.Second {
+			r.fail(rating.BadDuration, fsBillMicros, "tells of no length, and the times of one; expected both to tell of the same")
+		}
 	}
 }

@@ -46,7 +46,7 @@ func wordlessNulls(r *row) {
 }
 
 // readPSTN reads a row. It says nowhere whether the call was answered; rows are
-// of what was connected and charged, and one of a call that was not lasts 0 s.
+// of what was connected and charged, and one of a call that was not lasts no time.
 func readPSTN(r *row) {
 	r.take(id, pstnID)
 	r.take(user, pstnUser)
@@ -55,30 +55,37 @@ func readPSTN(r *row) {
 	r.take(homeCountry, pstnCountry, pstnTenantCountry)
 	r.kind(pstnCallType, pstnKind(r.text(pstnCallType), isTollFree(r.text(pstnInventory))))
 	r.duration(measure{pstnDuration, time.Second})
-	if r.over() || r.millis == 0 {
-		return
+	if !r.over() {
+		r.timed()
 	}
-	start, ok := r.instant(pstnStart, time.UTC)
-	if !ok {
+}
+
+// timed reads the times of a row, and how long the call was from them: they are finer
+// than the whole seconds of its duration, unless they tell of something else. What
+// the operator measured is what it charges.
+func (r *row) timed() {
+	seconds := r.millis
+	start, began := r.instant(pstnStart, time.UTC)
+	end, ended := r.instant(pstnEnd, time.UTC)
+	operator := string(r.text(pstnMeasuredBy)) == "operator"
+	switch whole := end.Sub(start); {
+	case r.over():
+		return
+	case seconds == 0 && (operator || !began || !ended || whole < time.Millisecond || whole >= time.Second):
+		return
+	case !began:
 		r.fail(rating.MissingField, pstnStart, "is absent from a call that lasted; expected when it began")
 		return
 	}
 	r.answeredAt = start
-	if !r.ended(pstnEnd) {
+	switch {
+	case !r.ended(pstnEnd) || operator && !ended:
 		return
-	}
-	if string(r.text(pstnMeasuredBy)) == "operator" {
-		return // what the operator measured is what it charges
-	}
-	end, ok := r.instant(pstnEnd, time.UTC)
-	if !ok {
+	case !ended:
 		r.partial(pstnEnd)
 		return
 	}
-	// The times are finer than the whole seconds of duration, unless they tell of
-	// something else.
-	seconds := r.millis
-	if r.between(end, pstnEnd); r.millis >= seconds+1000 || r.millis <= seconds-1000 {
+	if r.between(end, pstnEnd); operator || r.millis >= seconds+1000 || r.millis <= seconds-1000 {
 		r.millis = seconds
 	}
 }

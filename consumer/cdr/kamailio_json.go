@@ -59,4 +59,5 @@ func readKamailio(r *row) {
 		return
 	}
 	r.answeredAt = start
+	r.ordered(kamEnd)
 }

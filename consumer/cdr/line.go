@@ -21,24 +21,24 @@ type column struct {
 // ends of either kind inside quotes, and texts without quotes as they stand.
 func (r *row) fillCSV() {
 	r.trimMark()
-	trimmed := bytes.TrimLeft(r.data, "\r\n")
-	r.base += len(r.data) - len(trimmed)
-	r.data = bytes.TrimRight(trimmed, "\r\n")
-	if len(r.data) == 0 {
+	trimmed := bytes.TrimLeft(r.doc, "\r\n")
+	r.base += len(r.doc) - len(trimmed)
+	r.doc = bytes.TrimRight(trimmed, "\r\n")
+	if len(r.doc) == 0 {
 		r.skipped("a blank line")
 		return
 	}
-	if !utf8.Valid(r.data) {
-		r.failRow(rating.NotCSV, r.base+invalidAt(r.data), "is not valid UTF-8")
+	if !utf8.Valid(r.doc) {
+		r.failRow(rating.NotCSV, r.base+invalidAt(r.doc), "is not valid UTF-8")
 		return
 	}
 	var columns [maxColumns]column
-	n, rest, problem := cutLine(r.data, &columns)
+	n, rest, problem := cutLine(r.doc, &columns)
 	switch {
 	case problem != "":
 		r.failRow(rating.NotCSV, r.base+rest, problem)
 		return
-	case rest < len(r.data):
+	case rest < len(r.doc):
 		r.several()
 		return
 	}
@@ -47,7 +47,7 @@ func (r *row) fillCSV() {
 		r.failRow(rating.NotCSV, -1, "has "+strconv.Itoa(n)+" columns; expected "+r.plan.spec.expected)
 		return
 	}
-	if isHeader(r.data, columns[:n], r.plan.headers[n]) {
+	if isHeader(r.doc, columns[:n], r.plan.headers[n]) {
 		r.skipped("a header line")
 		return
 	}
@@ -90,7 +90,7 @@ func isHeader(line []byte, columns []column, names []string) bool {
 }
 
 func (r *row) unquoted(c column) []byte {
-	raw := r.data[c.from:c.to]
+	raw := r.doc[c.from:c.to]
 	if !c.doubled {
 		return raw
 	}

@@ -51,7 +51,7 @@ type measure struct {
 // whole milliseconds: what is finer is dropped. It is how long an answered call
 // was.
 func (r *row) duration(measures ...measure) {
-	for _, m := range measures {
+	for i, m := range measures {
 		if !r.has(m.slot) {
 			continue
 		}
@@ -67,19 +67,50 @@ func (r *row) duration(measures ...measure) {
 			r.fail(rating.BadDuration, m.slot, "is longer than 292 years; expected how long a call was")
 		}
 		r.millis = nanos / int64(time.Millisecond)
+		r.agrees(m.slot, measures[i+1:]...)
 		return
 	}
 	r.fail(rating.MissingField, measures[len(measures)-1].slot, "is absent from an answered call; expected how long it was")
+}
+
+// agrees stops a call of no length, by the slot that says so, of which a coarser
+// measure says 2 or more: rounding makes 1 of nothing, and no more.
+func (r *row) agrees(finest int, coarser ...measure) {
+	for i := 0; r.millis == 0 && i < len(coarser); i++ {
+		m := coarser[i]
+		if nanos, ok := decimal(r.text(m.slot), m.unit); ok && nanos >= 2*int64(m.unit) {
+			r.fail(rating.BadDuration, finest, "tells of no length, and "+r.plan.names[m.slot]+" of one; expected both to tell of the same")
+		}
+	}
 }
 
 // between takes the time from answer to end as the duration of the call.
 func (r *row) between(end time.Time, slot int) {
 	d := end.Sub(r.answeredAt)
 	if d < 0 {
-		r.fail(rating.BadDuration, slot, "is before the answer; expected an end after it")
+		r.backwards(slot)
 		return
 	}
 	r.millis = d.Milliseconds()
+}
+
+// backwards stops a row whose end, in slot, is before its answer.
+func (r *row) backwards(slot int) {
+	r.fail(rating.BadDuration, slot, "is before the answer; expected an end after it")
+}
+
+// ordered stops a row that says in slot that the call ended before the answer, by
+// a second or more: one of the two may be in whole seconds. A slot without a time
+// says nothing.
+func (r *row) ordered(slot int) {
+	end, ok := r.instant(slot, r.plan.zone)
+	answered := r.answeredAt.Truncate(time.Second)
+	if !ok || !end.Before(answered) {
+		return
+	}
+	if r.plan.zone == nil || shownAgain(end, r.plan.zone).Before(answered) {
+		r.backwards(slot)
+	}
 }
 
 // epoch returns the time that a slot holds as digits since 1970. ok is false

@@ -23,11 +23,11 @@ const maxSlots = 64
 // members of the CDR as texts.
 type row struct {
 	plan  *plan
-	data  []byte
-	base  int    // where data begins in what was given
+	doc   []byte
+	base  int    // where doc begins in what was given
 	named []byte // the source that a header names
 	vals  [maxSlots]value
-	arena []byte // texts that do not stand in data as they are
+	arena []byte // texts that do not stand in doc as they are
 
 	members    [unknown]value // by field; of texts only
 	callType   int            // slot of what no kind was found for, or -1
@@ -38,8 +38,8 @@ type row struct {
 	skip  *Skip
 }
 
-func (r *row) reset(p *plan, data, named []byte) {
-	r.plan, r.data, r.base, r.named = p, data, 0, named
+func (r *row) reset(p *plan, doc, named []byte) {
+	r.plan, r.doc, r.base, r.named = p, doc, 0, named
 	clear(r.vals[:])
 	clear(r.members[:])
 	r.arena = r.arena[:0]
@@ -155,17 +155,20 @@ func (r *row) kind(slot int, k rating.Kind) {
 	r.members[kind] = value{[]byte(k), r.vals[slot].at, slot}
 }
 
-// decode reads r.data into c. It is the whole way of a record of a format other
+// decode reads r.doc into c. It is the whole way of a record of a format other
 // than canonical.
 func (r *row) decode(c *rating.CDR) error {
 	p := r.plan
-	if len(r.data) > MaxRecordBytes {
-		return tooLong(len(r.data))
+	if len(r.doc) > MaxRecordBytes {
+		return tooLong(len(r.doc))
 	}
 	if p.format.isCSV() {
 		r.fillCSV()
 	} else {
 		r.fillJSON()
+	}
+	if !r.over() && p.lenient {
+		r.resembles()
 	}
 	if !r.over() && p.spec.prepare != nil {
 		p.spec.prepare(r)
@@ -190,6 +193,17 @@ func (r *row) decode(c *rating.CDR) error {
 		return r.skip
 	}
 	return nil
+}
+
+// resembles stops a record that has no field of its format: where members may be
+// absent, any object would be one of a call that was not answered.
+func (r *row) resembles() {
+	for i := range r.plan.spec.fields {
+		if r.vals[i].text != nil {
+			return
+		}
+	}
+	r.failRow(rating.MissingField, -1, "the record has no field of "+string(r.plan.format)+"; expected such as "+r.plan.names[0]+", or another format")
 }
 
 // tooLong is the fault of a record that has n bytes at least.

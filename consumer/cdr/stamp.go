@@ -138,6 +138,18 @@ func (s *stamp) local(zone *time.Location) time.Time {
 	return unchanged // where clocks were set back both show it, and this is the first
 }
 
+// shownAgain returns the second time at which clocks of a zone show what they show
+// at t, where t is in the hour that is repeated in autumn; else t.
+func shownAgain(t time.Time, zone *time.Location) time.Time {
+	_, offset := t.In(zone).Zone()
+	_, later := t.Add(24 * time.Hour).In(zone).Zone()
+	again := t.Add(time.Duration(offset-later) * time.Second)
+	if _, then := again.In(zone).Zone(); offset > later && then == later {
+		return again
+	}
+	return t
+}
+
 // shows reports whether clocks of a zone show, at t, what clocks in UTC show at
 // shown.
 func shows(t time.Time, zone *time.Location, shown time.Time) bool {

@@ -11,8 +11,8 @@ const byteOrderMark = "\ufeff"
 
 // trimMark drops a byte order mark.
 func (r *row) trimMark() {
-	if rest, ok := bytes.CutPrefix(r.data, []byte(byteOrderMark)); ok {
-		r.data, r.base = rest, r.base+len(byteOrderMark)
+	if rest, ok := bytes.CutPrefix(r.doc, []byte(byteOrderMark)); ok {
+		r.doc, r.base = rest, r.base+len(byteOrderMark)
 	}
 }
 
@@ -43,7 +43,7 @@ type page struct {
 func (r *row) fillJSON() {
 	r.trimMark()
 	for nested := false; ; nested = true {
-		w := walker{row: r, scan: scanner{data: r.data}}
+		w := walker{row: r, scan: scanner{data: r.doc}}
 		ok := w.document()
 		if f := w.scan.fault; f != nil {
 			f.At += r.base
@@ -63,7 +63,7 @@ func (r *row) fillJSON() {
 			r.several()
 			return
 		}
-		r.data, r.base = r.data[w.page.from:w.page.to], r.base+w.page.from
+		r.doc, r.base = r.doc[w.page.from:w.page.to], r.base+w.page.from
 		clear(r.vals[:])
 		r.fault = nil
 	}
