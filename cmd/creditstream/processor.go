@@ -195,22 +195,31 @@ func (p *processor) stream(ctx context.Context) error {
 		DeadLetterPartitions: p.deadLetters.Partitions, DeadLetterBytes: deadLetterBytes(p.deadLetters),
 		Events: p.cfg.EventMode,
 	}, p.commandPartition, p.registry)
-	stream := consumer.New(consumer.Config{
-		Client: p.client, Group: kafka.GroupConfig{
-			ID: p.cfg.Group, SessionTimeout: p.cfg.SessionTimeout, HeartbeatInterval: p.cfg.SessionTimeout / 5,
-			// a member that dies while others join holds them up as long as this, not as long as a session
-			RebalanceTimeout: p.cfg.SessionTimeout,
-		},
-		CDRTopic: p.cfg.Topics.CDRs, CommandTopic: p.cfg.Topics.Commands, Store: p.store, Rater: p.decks,
-		Publisher: publisher, Commander: commands, Logger: p.log, Registerer: p.registry, Now: p.now,
-		FetchBytes: p.cfg.FetchBytes, Decoder: cdr.NewDecoder(p.cfg.Formats),
-	})
+	stream := consumer.New(p.streamConfig(publisher, commands))
 	p.mu.Lock()
 	p.consumer, p.commands, p.startup = stream, commands, nil
 	p.mu.Unlock()
 	p.log.InfoContext(ctx, "processor runs", slog.String("version", version), slog.Int("command_partitions", partitions),
 		slog.Int("shards", p.store.Shards()))
 	return p.consume(ctx, stream)
+}
+
+func (p *processor) streamConfig(publisher *alerts.Publisher, commands *alerts.Commands) consumer.Config {
+	return consumer.Config{
+		Client: p.client, Group: kafka.GroupConfig{
+			ID: p.cfg.Group, SessionTimeout: p.cfg.SessionTimeout, HeartbeatInterval: p.cfg.SessionTimeout / 5,
+			// a member that dies while others join holds them up as long as this, not as long as a session
+			RebalanceTimeout: p.cfg.SessionTimeout,
+		},
+		CDRTopic: p.cfg.Topics.CDRs, CommandTopic: p.cfg.Topics.Commands, Store: p.store, Rater: p.decks,
+		Publisher: publisher, Commander: commands, Logger: p.log, Registerer: p.registry, Now: p.now, Current: p.current,
+		FetchBytes: p.cfg.FetchBytes, Decoder: cdr.NewDecoder(p.cfg.Formats),
+	}
+}
+
+// current returns why it is not known that records mean what they do to all others.
+func (p *processor) current() error {
+	return errors.Join(p.decks.compared.current(p.decks.now()), p.mappings.compared.current(p.mappings.now()))
 }
 
 // consume runs the stream, and looks after decks and mapping while it does.
