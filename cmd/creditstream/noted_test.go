@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -74,4 +75,41 @@ func TestAComparisonHoldsForAWhile(t *testing.T) {
 	checks(nil, &balance.MissingMappingError{MappingVersion: balance.MappingVersion{Source: "sbc", ActiveFrom: now.Add(noteStop + time.Second)}})
 	now = now.Add(time.Second)
 	refused("the version is about to be active", mapping)
+}
+
+// What a topic still has may be read again: how long that is says the topic.
+func TestReachIsOfTheTopic(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	for retention, want := range map[string]time.Duration{
+		"86400000": 8 * day, "0": 7 * day, "-1": forever, "": forever, "9223372036854775807": forever,
+	} {
+		info := kafka.TopicInfo{Configs: map[string]string{"retention.ms": retention}}
+		if got := reachOf(info, 7*day); got != want {
+			t.Errorf("%q: %s, want %s", retention, got, want)
+		}
+	}
+}
+
+// A version whose successor is older than the retention that was asked for stays
+// needed while the topic keeps the records that were read by it.
+func TestAVersionIsNeededWhileTheTopicHasItsRecords(t *testing.T) {
+	p := newPlant(t)
+	spec := kafka.TopicSpec{Name: "cdrs", Partitions: plantPartitions, Replication: 1, Configs: map[string]string{
+		"message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete", "retention.ms": "-1",
+	}}
+	if err := p.client.EnsureTopics(t.Context(), []kafka.TopicSpec{spec}); err != nil {
+		t.Fatal(err)
+	}
+	args := func(sources ...string) []string {
+		return []string{"--cdr-retention=100d", "--id-window=77d", "--mapping", mapping(t, sources...)}
+	}
+	second := sourceOf("sbc-1", time.Now().AddDate(-1, 0, 0), "globex")
+	run := p.processor(p.http, args(sourceOf("sbc-1", time.Time{}, "acme"), second)...)
+	awaitReady(t, run, "http://"+p.http)
+	run.stop(t)
+	run = p.processor(p.http, args(second)...)
+	if code := run.wait(t, 30*time.Second); code != 1 || !strings.Contains(run.out.String(), "is not loaded: put it back as it was") {
+		t.Errorf("exit code %d, want 1: records of before are in the topic", code)
+	}
 }

@@ -100,7 +100,7 @@ type processor struct {
 func newProcessor(cfg processorConfig, log *slog.Logger, loaded *rating.Decks) *processor {
 	redis.SetLogger(redisLog{log}) // else go-redis writes lines of its own to stderr
 	options := func(acceptPast bool) balance.NoteOptions {
-		return balance.NoteOptions{Reach: cfg.CDRRetention + cfg.Window, Lead: noteLead, AcceptPast: acceptPast}
+		return balance.NoteOptions{Lead: noteLead, AcceptPast: acceptPast} // Reach: of the topic
 	}
 	return &processor{
 		cfg: cfg, log: log, now: time.Now, registry: prometheus.NewRegistry(),
@@ -246,6 +246,20 @@ func (p *processor) consume(ctx context.Context, stream *consumer.Consumer) erro
 	return err
 }
 
+// forever is a reach that goes back to before there were calls.
+const forever = 200 * 365 * 24 * time.Hour
+
+// reachOf is how far back a record of a topic may lie that is read now: as long as it
+// keeps records, whatever was asked for when it was created, and the id window. Without
+// a limit, or if it is not known, it is forever.
+func reachOf(t kafka.TopicInfo, window time.Duration) time.Duration {
+	millis, err := strconv.ParseInt(t.Configs["retention.ms"], 10, 64)
+	if err != nil || millis < 0 || millis > (forever-window).Milliseconds() {
+		return forever
+	}
+	return time.Duration(millis)*time.Millisecond + window
+}
+
 // deadLetterBytes is how much of a record a dead letter may carry: what the topic
 // takes, less our own headers and the batch around it.
 func deadLetterBytes(t kafka.TopicInfo) int {
@@ -318,6 +332,8 @@ func (p *processor) prepareOnce(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, &waitFor{"Redis", err, balance.Temporary(err)}
 	}
+	reach := reachOf(infos[p.cfg.Topics.CDRs], p.cfg.Window)
+	p.decks.options.Reach, p.mappings.options.Reach = reach, reach
 	if err := p.decks.note(ctx, p.store); err != nil {
 		return 0, &waitFor{"the deck", err, balance.Temporary(err)}
 	}
