@@ -58,6 +58,9 @@ difference. Then it waits until the processors have applied it. It prints a line
 for each; what cannot be corrected, was refused, or is not applied in time goes to
 stderr with its line, and makes the exit code 1. What is no call of its own is left out.
 
+Give the same --zone and --mapping as the processors have: nothing is corrected unless
+they are, as a call is found by its source, id, account and answer time.
+
 To repeat it is safe: the same file twice changes nothing. Of two runs at the same time
 one counts, and the other says so.`,
 		Example: `  creditstream correct --brokers kafka-1:9092 --redis redis-1:6379 --deck /etc/creditstream/deck --dry-run fixed.jsonl
@@ -73,6 +76,7 @@ one counts, and the other says so.`,
 		if err := problemsError(slices.Concat(problems, more, wrong)); err != nil {
 			return err
 		}
+		c.Formats = opt
 		lines, err := c.read(args[0], &opt)
 		if err != nil {
 			return err
@@ -118,6 +122,9 @@ func (c *correctConfig) run(ctx context.Context, file string, lines []correction
 	store, err := balance.Attach(ctx, rdb, time.Now)
 	if err != nil {
 		return err
+	}
+	if err := checkFile(ctx, store, c.Formats); err != nil {
+		return fmt.Errorf("nothing is corrected, as processors read records otherwise: %w", err)
 	}
 	partitionOf := func(account string) int { return store.CommandPartition(store.ShardOf(account)) }
 	cfg := &corrections.Config{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/creditstream/creditstream/balance"
@@ -36,6 +37,18 @@ func mappingVersions(formats *cdr.Options) (all []balance.MappingVersion) {
 		all = append(all, balance.MappingVersion(v))
 	}
 	return all
+}
+
+// checkFile returns an error when the records of a file are not read by the zone and
+// the mapping of the processors. Its format is its own.
+func checkFile(ctx context.Context, store *balance.Store, formats cdr.Options) error {
+	err := store.CheckMappings(ctx, mappingVersions(&formats), store.Window())
+	if missing, ok := errors.AsType[*balance.MissingMappingError](err); ok && missing.Source == "" {
+		format, _, _ := strings.Cut(missing.ID, ",") // of the processors: then it is about the zone
+		formats.Format = cdr.Format(format)
+		err = store.CheckMappings(ctx, mappingVersions(&formats), store.Window())
+	}
+	return err
 }
 
 // note has the store note what was loaded, at the start.
