@@ -109,6 +109,9 @@ func (w *worker) cutCDRs(b *batch, indexes []int) int {
 
 // feed makes one call for each part, all in one round trip.
 func (w *worker) feed(ctx context.Context, b *batch, parts []part) ([]balance.Reply, error) {
+	if err := w.current(); err != nil { // it may have been long in coming here
+		return nil, err
+	}
 	for i := range parts {
 		w.lanes[parts[i].lane].call.Lock()
 	}

@@ -42,7 +42,7 @@ type commander interface {
 	Tick(ctx context.Context, partition int, untilMillis int64) error
 }
 
-// Config is what a consumer needs. All but the durations and limits is required.
+// Config is what a consumer needs. All but Current, the durations and limits is required.
 type Config struct {
 	Client       *kafka.Client
 	Group        kafka.GroupConfig // its topics are set by New
@@ -56,6 +56,9 @@ type Config struct {
 	Logger       *slog.Logger
 	Registerer   prometheus.Registerer
 	Now          func() time.Time
+	// Current returns why it is not known that records mean the same to this process
+	// as to all others: then none is judged or applied. nil: it is always known.
+	Current func() error
 
 	FetchBytes int           // of one batch, before decompression; default 1 MiB
 	FetchWait  time.Duration // how long a fetch waits for records; default 500 ms

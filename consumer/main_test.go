@@ -96,11 +96,15 @@ type world struct {
 	sent     int
 	confirm  time.Duration
 	formats  cdr.Options
+	current  func() error // nil: always
+	rater    interface {
+		Price(c *rating.CDR) (rating.Charge, error)
+	}
 }
 
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
-	w := &world{t: tb, gate: &gate{}, confirm: 20 * time.Millisecond}
+	w := &world{t: tb, gate: &gate{}, confirm: 20 * time.Millisecond, rater: flat{}}
 	var err error
 	if w.broker, err = broker.Start(broker.Options{}); err != nil {
 		tb.Fatal(err)
@@ -177,8 +181,8 @@ func (w *world) start() *running {
 	}
 	r.Consumer = consumer.New(consumer.Config{
 		Client: w.client, Group: kafka.GroupConfig{ID: "g", SessionTimeout: 6 * time.Second, JoinBackoff: 50 * time.Millisecond},
-		CDRTopic: "cdrs", CommandTopic: topics.Commands, Store: w.store, Decoder: cdr.NewDecoder(w.formats), Rater: flat{}, Publisher: w.gate, Commander: w.commands,
-		Logger: logger, Registerer: r.registry, Now: time.Now, Confirm: w.confirm,
+		CDRTopic: "cdrs", CommandTopic: topics.Commands, Store: w.store, Decoder: cdr.NewDecoder(w.formats), Rater: w.rater, Publisher: w.gate, Commander: w.commands,
+		Logger: logger, Registerer: r.registry, Now: time.Now, Current: w.current, Confirm: w.confirm,
 		FetchWait: 50 * time.Millisecond, Patience: 300 * time.Millisecond, StopGrace: time.Second,
 	})
 	ctx, cancel := context.WithCancel(w.t.Context())

@@ -76,10 +76,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, r := range rating.Reasons() {
 		m.parked.WithLabelValues(string(r))
 	}
-	for _, c := range []string{causeRefused, causeRedis, causeKafka, causeLog} {
+	for _, c := range []string{causeRefused, causeRedis, causeKafka, causeLog, causeCompare} {
 		m.takeOvers.WithLabelValues(c)
 	}
-	for _, wait := range []string{"behind", "unknown", "redis", "kafka"} {
+	for _, wait := range []string{"behind", "unknown", "redis", "kafka", causeCompare} {
 		m.waits.WithLabelValues(wait)
 	}
 	for _, kind := range []string{"kafka_fetch", "kafka_publish", "kafka_commit", "kafka_group", "redis", "timers"} {

@@ -16,7 +16,8 @@ const (
 	causeRefused = "refused" // the mark is not the expected one
 	causeRedis   = "redis"   // a reply was lost, or Redis is away
 	causeKafka   = "kafka"
-	causeLog     = "log" // the log does not have what was asked for
+	causeLog     = "log"     // the log does not have what was asked for
+	causeCompare = "compare" // what records mean to other processes is not known
 )
 
 // takeOver reads marks and outboxes, checks that the log is the one that they
@@ -74,6 +75,19 @@ func (w *worker) redisAway(err error) error {
 	}
 	w.metrics().waits.WithLabelValues("redis").Inc()
 	return &takeOverError{causeRedis, err}
+}
+
+// current makes it a reason to take over again when it is not known what records
+// mean to other processes: what was judged meanwhile is forgotten.
+func (w *worker) current() error {
+	if w.consumer.cfg.Current == nil {
+		return nil
+	}
+	if err := w.consumer.cfg.Current(); err != nil {
+		w.metrics().waits.WithLabelValues(causeCompare).Inc()
+		return &takeOverError{causeCompare, err}
+	}
+	return nil
 }
 
 func lowest(holdings []balance.Holding) balance.Mark {

@@ -137,6 +137,9 @@ func (w *worker) session(stop, hard context.Context) error {
 	w.again = again
 	w.mu.Unlock()
 
+	if err := w.current(); err != nil {
+		return err
+	}
 	held, from, err := w.takeOver(ctx, stop)
 	if err != nil {
 		return err
@@ -244,6 +247,9 @@ func (w *worker) read(ctx context.Context, from int64, out chan<- *batch) error 
 }
 
 func (w *worker) prepare(f *kafka.Fetched, ends []int64) (*batch, error) {
+	if err := w.current(); err != nil {
+		return nil, err
+	}
 	if !f.LogAppendTime && len(f.Records) > 0 {
 		w.metrics().producerTime.Inc()
 	}

@@ -59,6 +59,9 @@ for each; what cannot be corrected, was refused, or is not applied in time goes 
 stderr with its line, and makes the exit code 1. What is no call of its own is left out.
 The file - is stdin.
 
+Give the same --zone and --mapping as the processors have: nothing is corrected unless
+they are, as a call is found by its source, id, account and answer time.
+
 To repeat it is safe: the same file twice changes nothing. Of two runs at the same time
 one counts, and the other says so.`,
 		Example: `  creditstream correct --brokers kafka-1:9092 --redis redis-1:6379 --deck /etc/creditstream/deck --dry-run fixed.jsonl
@@ -74,6 +77,7 @@ one counts, and the other says so.`,
 		if err := problemsError(slices.Concat(problems, more, wrong)); err != nil {
 			return err
 		}
+		c.Formats = opt
 		lines, err := c.file(args[0], cmd.InOrStdin(), &opt)
 		if err != nil {
 			return err
@@ -128,6 +132,9 @@ func (c *correctConfig) run(ctx context.Context, file string, lines []correction
 	store, err := balance.Attach(ctx, rdb, time.Now)
 	if err != nil {
 		return err
+	}
+	if err := checkFile(ctx, store, c.Formats); err != nil {
+		return fmt.Errorf("nothing is corrected, as processors read records otherwise: %w", err)
 	}
 	partitionOf := func(account string) int { return store.CommandPartition(store.ShardOf(account)) }
 	cfg := &corrections.Config{

@@ -112,7 +112,7 @@ func TestCorrectionsOfAnyFormat(t *testing.T) {
 	mapping := p.file("mapping.yaml", "sources:", "- {source: pbx-1, format: asterisk-csv, zone: UTC, kind: {value: user_out}, skip: {field: dst, equals: \"9\", value: voicemail}}",
 		"- {source: pbx-1, format: asterisk-csv, active_from: "+time.Now().Add(-time.Minute).UTC().Format(time.RFC3339)+", zone: UTC, kind: {value: internal}}",
 		"- {source: pbx-2, format: asterisk-csv, zone: UTC, kind: {value: user_out}}")
-	run := p.processor(p.http)
+	run := p.processor(p.http, "--mapping", mapping)
 	awaitReady(t, run, "http://"+p.http)
 	p.create("acme", "")
 	p.topUp("acme", "k", "10.00")
@@ -136,6 +136,9 @@ func TestCorrectionsOfAnyFormat(t *testing.T) {
 	correct := func(code int, args ...string) string {
 		return p.tool(code, append([]string{"correct", "--redis", p.redis.Addr(), "--deck", p.deck, "--format=asterisk-csv", "--mapping", mapping, file}, args...)...)
 	}
+	const refused = "nothing is corrected, as processors read records otherwise: "
+	wants(t, p.tool(1, "correct", "--redis", p.redis.Addr(), "--deck", p.deck, "--format=asterisk-csv", file), refused+"source pbx-")
+	wants(t, correct(1, "--zone=Europe/Paris"), refused+"records of this store are read with format and zone canonical")
 	wants(t, correct(1), "Master.csv:1: bad_format: 2 sources of the mapping have the format asterisk-csv")
 	wants(t, correct(1, "--source=pbx-2"), `Master.csv:1: no call of this name was charged, but one that differs in source costs 1.000000 USD: source "pbx-1", id "1.1"`)
 	wants(t, correct(0, "--source=pbx-1", "--dry-run"), `"was":"1.000000","now":"0.000000"`)

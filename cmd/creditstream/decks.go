@@ -39,6 +39,8 @@ type deckKeeper struct {
 	log     *slog.Logger
 	now     func() time.Time
 
+	compared comparison
+
 	current atomic.Pointer[rating.Decks]
 	seen    uint64 // fingerprint of dir when it was read; 0: read it again
 	before  uint64 // fingerprint at the last look
@@ -58,7 +60,7 @@ const (
 )
 
 func newDeckKeeper(loaded *rating.Decks, dir string, options balance.NoteOptions, log *slog.Logger, now func() time.Time) *deckKeeper {
-	k := &deckKeeper{options: options, log: log, now: now}
+	k := &deckKeeper{options: options, log: log, now: now, compared: comparison{what: "the deck"}}
 	k.current.Store(loaded)
 	if dir != "" {
 		k.dir = os.DirFS(dir)
@@ -137,7 +139,11 @@ func (k *deckKeeper) note(ctx context.Context, store deckStore) error {
 		}
 		k.current.Store(loaded)
 	}
+	at := k.now()
 	err := store.NoteDecks(ctx, k.Versions(), k.options)
+	if err == nil {
+		k.compared.made(at, nil)
+	}
 	if _, late := errors.AsType[*balance.LateDeckError](err); late {
 		return fmt.Errorf("%w; if it only adds a rate that was missing, or was added in time but Redis was away or was restored from an older backup, "+
 			"start once with --accept-past-decks", err)
@@ -235,12 +241,13 @@ func (k *deckKeeper) take(ctx context.Context, store deckStore, loaded *rating.D
 
 // check asks the store whether other processes have a deck that this one lacks.
 func (k *deckKeeper) check(ctx context.Context, store deckStore) error {
+	at := k.now()
 	err := store.NoteDecks(ctx, k.Versions(), again(k.options))
 	var begins *time.Time
 	if missing, ok := errors.AsType[*balance.MissingDeckError](err); ok {
 		begins = &missing.ValidFrom
 	}
-	return compared(ctx, k.log, k.now(), err, begins)
+	return k.compared.ends(ctx, k.log, at, err, begins)
 }
 
 // fingerprint changes when a file of the decks does; it is never 0. What cannot be

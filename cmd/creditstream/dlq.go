@@ -33,6 +33,7 @@ type dlqConfig struct {
 	raw      bool
 	dryRun   bool
 	another  bool
+	unsure   bool
 	operator string
 	text     string
 }
@@ -77,8 +78,9 @@ func (c *dlqConfig) replaySettings() *settings {
 	c.filterSettings(s)
 	s.borrow(c.settings(), "topic-cdrs", "deck", "redis", "redis-db", "id-window", "max-duration", "max-charge")
 	s.byName["deck"].usage = "rate deck: then each line says what a processor would make of the record now"
-	s.byName["redis"].usage = "Redis of the processors: then nothing is sent unless format, zone and mapping are theirs"
+	s.byName["redis"].usage = "Redis of the processors: nothing is sent unless format, zone and mapping are theirs"
 	s.add("another-call", "false", truth(&c.another), "send those too of which the mapping makes another call now than since they were appended")
+	s.add("unchecked", "false", truth(&c.unsure), "send without --redis: a call is charged twice if format, zone or mapping are not those of the processors")
 	actSettings(s, &c.operator, &c.dryRun)
 	return s
 }
@@ -184,7 +186,7 @@ topic, or closes those that nobody needs. A dead letter is named by the place of
 record in the log: topic/partition/offset.`,
 		Example: `  creditstream dlq list --brokers kafka-1:9092
   creditstream dlq show --brokers kafka-1:9092 cdrs/3/81723
-  creditstream dlq replay --brokers kafka-1:9092 --deck /etc/creditstream/deck --reason no_rate --since 2d --dry-run
+  creditstream dlq replay --brokers kafka-1:9092 --redis redis-1:6379 --deck /etc/creditstream/deck --reason no_rate --since 2d --dry-run
   creditstream dlq drop --brokers kafka-1:9092 --source lab-1 --reason-text "calls of the test bench"`,
 		RunE:                       helpOrUnknown,
 		SuggestionsMinimumDistance: 2,
@@ -256,16 +258,20 @@ A record that is sent again is appended anew, and means what the mapping says th
 One that would become another call than it was at any time since it was first
 appended is not sent without --another-call: the id that makes a repeat safe would
 be another, too. Give the same --format, --zone and --mapping as the processors
-have: with --redis it is checked that they are.`,
-		Example: `  creditstream dlq replay --brokers kafka-1:9092 --deck /etc/creditstream/deck --reason no_rate --since 2026-11-20 --dry-run
+have, and --redis: nothing is sent unless they are. A dry run may do without.`,
+		Example: `  creditstream dlq replay --brokers kafka-1:9092 --redis redis-1:6379 --deck /etc/creditstream/deck --reason no_rate --since 2026-11-20 --dry-run
   creditstream dlq replay --brokers kafka-1:9092 --redis redis-1:6379 --mapping mapping.yaml --reason unknown_account --account acme
-  creditstream dlq replay --brokers kafka-1:9092 --id cdrs/3/81723,cdrs/0/9`,
+  creditstream dlq replay --config /etc/creditstream/creditstream.yaml --id cdrs/3/81723,cdrs/0/9`,
 	}}
 	d.check = func() []string {
 		var wrong []string
 		decks, wrong = loadDeck(s, c.DeckDir, nil)
 		if c.dryRun && c.DeckDir == "" && s.read("deck", "dry-run") {
 			wrong = append(wrong, "a dry run says what would become of each record: give --deck, the directory that the processors have")
+		}
+		if len(c.Redis) == 0 && !c.dryRun && !c.unsure && s.read("redis", "dry-run", "unchecked") {
+			wrong = append(wrong, "redis is required, to see that format, zone and mapping are those of the processors: else a call may be charged twice; "+
+				"--unchecked sends without it")
 		}
 		return append(wrong, c.chosen(s)...)
 	}
@@ -316,6 +322,9 @@ func (c *dlqConfig) replay(ctx context.Context, box *letters.Box, decks *rating.
 		verb = "would be sent"
 	}
 	p := newReplayed(out, len(entries), verb)
+	if len(c.Redis) == 0 {
+		p.line("format, zone and mapping are not compared with those of the processors: give --redis; else what is said here may be wrong")
+	}
 	r := letters.Replay{
 		Box: box, CDRTopic: c.Topics.CDRs, Operator: by, DryRun: c.dryRun, AnotherCall: c.another, Decks: decks,
 		Limits: consumer.Limits{Window: c.Window, MaxDuration: c.MaxDuration, MaxCharge: c.MaxCharge}, Report: p.print,
@@ -324,7 +333,7 @@ func (c *dlqConfig) replay(ctx context.Context, box *letters.Box, decks *rating.
 		return errors.Join(err, p.err)
 	}
 	p.missing(c.filter.IDs, index)
-	return p.end()
+	return p.end(index)
 }
 
 // checkMappings returns an error when records are read otherwise than by processors.
@@ -364,6 +373,7 @@ func (c *dlqConfig) drop(ctx context.Context, box *letters.Box, out io.Writer) e
 		return errors.Join(err, p.err)
 	}
 	p.line("%s %s", verb, count(len(open), "dead letter"))
+	p.unread(index)
 	for _, id := range c.filter.IDs {
 		switch e := index.Find(id); {
 		case e == nil:

@@ -57,6 +57,14 @@ func (p *printer) end() error {
 	return p.err
 }
 
+// unread tells of dead letters that may be of the account or the source asked for.
+func (p *printer) unread(index *letters.Index) {
+	if index.Unread > 0 {
+		p.line("%s more open, whose account or source cannot be read: give --format, --zone and --mapping of the processors, or leave out --account and --source",
+			count(index.Unread, "dead letter"))
+	}
+}
+
 func count(n int, what string) string {
 	if n != 1 {
 		what += "s"
@@ -110,6 +118,7 @@ func (c *dlqConfig) list(ctx context.Context, box *letters.Box, out io.Writer) e
 
 func (c *dlqConfig) listText(p *printer, index *letters.Index, sum *letters.Sum, shown []*letters.Entry) {
 	p.line("%s open, %d replayed, %d dropped", count(sum.Open, "dead letter"), sum.Replayed, sum.Dropped)
+	p.unread(index)
 	if index.Strange > 0 {
 		p.line("%s of the topic are neither dead letters nor marks on them", count(index.Strange, "record"))
 	}
@@ -183,6 +192,7 @@ type (
 		Replayed int                         `json:"replayed"`
 		Dropped  int                         `json:"dropped"`
 		Strange  int                         `json:"strange"`
+		Unread   int                         `json:"unread"` // open ones that may be of the account or the source asked for
 		ByReason map[rating.Reason]countJSON `json:"by_reason"`
 		BySource map[string]countJSON        `json:"by_source"`
 		ByHour   map[string]countJSON        `json:"by_hour"`
@@ -193,7 +203,7 @@ type (
 func (c *dlqConfig) listJSON(p *printer, index *letters.Index, sum *letters.Sum, shown []*letters.Entry) {
 	now := time.Now()
 	v := listJSON{
-		Open: sum.Open, Replayed: sum.Replayed, Dropped: sum.Dropped, Strange: index.Strange,
+		Open: sum.Open, Replayed: sum.Replayed, Dropped: sum.Dropped, Strange: index.Strange, Unread: index.Unread,
 		ByReason: map[rating.Reason]countJSON{}, BySource: map[string]countJSON{}, ByHour: map[string]countJSON{}, Letters: []letterJSON{},
 	}
 	one := func(n letters.Count) countJSON {
@@ -369,7 +379,7 @@ func (p *replayed) missing(ids []alerts.LetterID, index *letters.Index) {
 	}
 }
 
-func (p *replayed) end() error {
+func (p *replayed) end(index *letters.Index) error {
 	sent := 0
 	for _, n := range p.kinds {
 		sent += n
@@ -382,5 +392,6 @@ func (p *replayed) end() error {
 		words = append(words, fmt.Sprintf("in sum %s %s", p.amount[currency], currency))
 	}
 	p.line("%s", strings.Join(words, ", "))
+	p.unread(index)
 	return p.printer.end()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/creditstream/creditstream/balance"
@@ -23,10 +24,11 @@ type mappingKeeper struct {
 	options  balance.NoteOptions
 	log      *slog.Logger
 	now      func() time.Time
+	compared comparison
 }
 
 func newMappingKeeper(formats *cdr.Options, options balance.NoteOptions, log *slog.Logger, now func() time.Time) *mappingKeeper {
-	return &mappingKeeper{versions: mappingVersions(formats), options: options, log: log, now: now}
+	return &mappingKeeper{versions: mappingVersions(formats), options: options, log: log, now: now, compared: comparison{what: "the mapping"}}
 }
 
 // mappingVersions returns what records are read by, as a store notes it.
@@ -37,9 +39,25 @@ func mappingVersions(formats *cdr.Options) (all []balance.MappingVersion) {
 	return all
 }
 
+// checkFile returns an error when the records of a file are not read by the zone and
+// the mapping of the processors. Its format is its own.
+func checkFile(ctx context.Context, store *balance.Store, formats cdr.Options) error {
+	err := store.CheckMappings(ctx, mappingVersions(&formats), store.Window())
+	if missing, ok := errors.AsType[*balance.MissingMappingError](err); ok && missing.Source == "" {
+		format, _, _ := strings.Cut(missing.ID, ",") // of the processors: then it is about the zone
+		formats.Format = cdr.Format(format)
+		err = store.CheckMappings(ctx, mappingVersions(&formats), store.Window())
+	}
+	return err
+}
+
 // note has the store note what was loaded, at the start.
 func (k *mappingKeeper) note(ctx context.Context, store mappingStore) error {
+	at := k.now()
 	err := store.NoteMappings(ctx, k.versions, k.options)
+	if err == nil {
+		k.compared.made(at, nil)
+	}
 	if _, late := errors.AsType[*balance.LateMappingError](err); late {
 		return fmt.Errorf("%w; if it was added in time but Redis was away or was restored from an older backup, start once with --accept-past-mappings", err)
 	}
@@ -65,10 +83,11 @@ func (k *mappingKeeper) run(ctx context.Context, store mappingStore) error {
 
 // check asks the store whether other processes have a version that this one lacks.
 func (k *mappingKeeper) check(ctx context.Context, store mappingStore) error {
+	at := k.now()
 	err := store.NoteMappings(ctx, k.versions, again(k.options))
 	var begins *time.Time
 	if missing, ok := errors.AsType[*balance.MissingMappingError](err); ok {
 		begins = &missing.ActiveFrom
 	}
-	return compared(ctx, k.log, k.now(), err, begins)
+	return k.compared.ends(ctx, k.log, at, err, begins)
 }

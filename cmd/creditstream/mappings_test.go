@@ -168,6 +168,19 @@ func TestReplayOverAChangeOfTheMapping(t *testing.T) {
 	}
 	replay(1, "nothing is sent, as processors read records otherwise: source sbc-1, version ", "--mapping", mapping(t, first))
 	replay(1, "nothing is sent, as processors read records otherwise: records of this store are read with", "--mapping", file, "--zone=UTC")
+	const none = "nothing is sent, as processors read records otherwise: source sbc-1, version "
+	replay(1, none)
+	replay(1, none, "--dry-run")
+	const unread = "1 dead letter more open, whose account or source cannot be read"
+	if l := p.list("--account=globex"); l.Open != 0 || l.Unread != 1 {
+		t.Errorf("without the mapping: %d open, %d not read", l.Open, l.Unread)
+	}
+	if l := p.list("--account=acme", "--mapping", file); l.Open != 1 || l.Unread != 0 {
+		t.Errorf("with the mapping: %d open, %d not read", l.Open, l.Unread)
+	}
+	wants(t, p.tool(0, "dlq", "list", "--account=globex"), "0 dead letters open", unread)
+	wants(t, p.tool(0, "dlq", "drop", "--account=globex", "--reason-text=x", "--dry-run"), "would drop 0 dead letters", unread)
+	wants(t, p.tool(0, "dlq", "replay", "--account=globex", "--deck", p.deck, "--dry-run"), "0 would be sent", unread, "are not compared")
 	const refused = "1/1  cdrs/0/0  not sent: the mapping has changed: appended now, it is not the call that it was at "
 	replay(1, refused, "--mapping", file, "--dry-run")
 	replay(1, refused, "--mapping", file)
@@ -180,5 +193,8 @@ func TestReplayOverAChangeOfTheMapping(t *testing.T) {
 		}
 		return nil
 	})
+	if l := p.list("--account=globex"); l.Open != 0 || l.Unread != 0 {
+		t.Errorf("it was replayed: %d open, %d not read", l.Open, l.Unread)
+	}
 	run.stop(t)
 }

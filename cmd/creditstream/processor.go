@@ -100,7 +100,7 @@ type processor struct {
 func newProcessor(cfg processorConfig, log *slog.Logger, loaded *rating.Decks) *processor {
 	redis.SetLogger(redisLog{log}) // else go-redis writes lines of its own to stderr
 	options := func(acceptPast bool) balance.NoteOptions {
-		return balance.NoteOptions{Reach: cfg.CDRRetention + cfg.Window, Lead: noteLead, AcceptPast: acceptPast}
+		return balance.NoteOptions{Lead: noteLead, AcceptPast: acceptPast} // Reach: of the topic
 	}
 	return &processor{
 		cfg: cfg, log: log, now: time.Now, registry: prometheus.NewRegistry(),
@@ -195,22 +195,31 @@ func (p *processor) stream(ctx context.Context) error {
 		DeadLetterPartitions: p.deadLetters.Partitions, DeadLetterBytes: deadLetterBytes(p.deadLetters),
 		Events: p.cfg.EventMode,
 	}, p.commandPartition, p.registry)
-	stream := consumer.New(consumer.Config{
-		Client: p.client, Group: kafka.GroupConfig{
-			ID: p.cfg.Group, SessionTimeout: p.cfg.SessionTimeout, HeartbeatInterval: p.cfg.SessionTimeout / 5,
-			// a member that dies while others join holds them up as long as this, not as long as a session
-			RebalanceTimeout: p.cfg.SessionTimeout,
-		},
-		CDRTopic: p.cfg.Topics.CDRs, CommandTopic: p.cfg.Topics.Commands, Store: p.store, Rater: p.decks,
-		Publisher: publisher, Commander: commands, Logger: p.log, Registerer: p.registry, Now: p.now,
-		FetchBytes: p.cfg.FetchBytes, Decoder: cdr.NewDecoder(p.cfg.Formats),
-	})
+	stream := consumer.New(p.streamConfig(publisher, commands))
 	p.mu.Lock()
 	p.consumer, p.commands, p.startup = stream, commands, nil
 	p.mu.Unlock()
 	p.log.InfoContext(ctx, "processor runs", slog.String("version", version), slog.Int("command_partitions", partitions),
 		slog.Int("shards", p.store.Shards()))
 	return p.consume(ctx, stream)
+}
+
+func (p *processor) streamConfig(publisher *alerts.Publisher, commands *alerts.Commands) consumer.Config {
+	return consumer.Config{
+		Client: p.client, Group: kafka.GroupConfig{
+			ID: p.cfg.Group, SessionTimeout: p.cfg.SessionTimeout, HeartbeatInterval: p.cfg.SessionTimeout / 5,
+			// a member that dies while others join holds them up as long as this, not as long as a session
+			RebalanceTimeout: p.cfg.SessionTimeout,
+		},
+		CDRTopic: p.cfg.Topics.CDRs, CommandTopic: p.cfg.Topics.Commands, Store: p.store, Rater: p.decks,
+		Publisher: publisher, Commander: commands, Logger: p.log, Registerer: p.registry, Now: p.now, Current: p.current,
+		FetchBytes: p.cfg.FetchBytes, Decoder: cdr.NewDecoder(p.cfg.Formats),
+	}
+}
+
+// current returns why it is not known that records mean what they do to all others.
+func (p *processor) current() error {
+	return errors.Join(p.decks.compared.current(p.decks.now()), p.mappings.compared.current(p.mappings.now()))
 }
 
 // consume runs the stream, and looks after decks and mapping while it does.
@@ -235,6 +244,20 @@ func (p *processor) consume(ctx context.Context, stream *consumer.Consumer) erro
 		err = errors.Join(err, <-kept)
 	}
 	return err
+}
+
+// forever is a reach that goes back to before there were calls.
+const forever = 200 * 365 * 24 * time.Hour
+
+// reachOf is how far back a record of a topic may lie that is read now: as long as it
+// keeps records, whatever was asked for when it was created, and the id window. Without
+// a limit, or if it is not known, it is forever.
+func reachOf(t kafka.TopicInfo, window time.Duration) time.Duration {
+	millis, err := strconv.ParseInt(t.Configs["retention.ms"], 10, 64)
+	if err != nil || millis < 0 || millis > (forever-window).Milliseconds() {
+		return forever
+	}
+	return time.Duration(millis)*time.Millisecond + window
 }
 
 // deadLetterBytes is how much of a record a dead letter may carry: what the topic
@@ -309,6 +332,8 @@ func (p *processor) prepareOnce(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, &waitFor{"Redis", err, balance.Temporary(err)}
 	}
+	reach := reachOf(infos[p.cfg.Topics.CDRs], p.cfg.Window)
+	p.decks.options.Reach, p.mappings.options.Reach = reach, reach
 	if err := p.decks.note(ctx, p.store); err != nil {
 		return 0, &waitFor{"the deck", err, balance.Temporary(err)}
 	}

@@ -57,6 +57,7 @@ type place struct {
 type Index struct {
 	Entries []Entry // that the filter picks, open or closed, the newest first
 	Strange int     // records of the topic that are neither dead letter nor marker
+	Unread  int     // open dead letters whose account or source cannot be read, and that the filter might pick for it
 }
 
 // Index reads the whole topic; twice, if it holds markers: they may lie before their
@@ -66,15 +67,16 @@ func (b *Box) Index(ctx context.Context, f *Filter) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := indexing{decoder: b.Decoder, filter: f, texts: map[string]string{}, at: map[alerts.LetterID]int{}}
+	r := indexing{decoder: b.Decoder, filter: f, texts: map[string]string{}, at: map[alerts.LetterID]int{}, unread: map[alerts.LetterID]bool{}}
 	if err := b.scan(ctx, partitions, r.takeLetter); err != nil {
 		return nil, err
 	}
-	if r.markers && len(r.index.Entries) > 0 {
+	if r.markers && len(r.index.Entries)+len(r.unread) > 0 {
 		if err := b.scan(ctx, partitions, r.takeMarker); err != nil {
 			return nil, err
 		}
 	}
+	r.index.Unread = len(r.unread)
 	slices.SortFunc(r.index.Entries, func(x, y Entry) int {
 		if c := y.Appended.Compare(x.Appended); c != 0 {
 			return c
@@ -118,7 +120,8 @@ type indexing struct {
 	index   Index
 	texts   map[string]string       // each once: a thousand records have one fault and one account
 	at      map[alerts.LetterID]int // of those in the index
-	markers bool                    // there are some
+	unread  map[alerts.LetterID]bool
+	markers bool // there are some
 }
 
 // takeMarker gives a dead letter of the index its newest marker.
@@ -127,6 +130,7 @@ func (r *indexing) takeMarker(rec *kafka.Record) error {
 	if err != nil || m == nil {
 		return nil //nolint:nilerr // takeLetter has counted it
 	}
+	delete(r.unread, m.ID)
 	i, ok := r.at[m.ID]
 	if !ok {
 		return nil
@@ -157,11 +161,15 @@ func (r *indexing) takeLetter(rec *kafka.Record) error {
 	}
 	e := r.entry(l)
 	e.place = place{rec.Partition, rec.Offset}
-	if !r.filter.picks(&e) {
+	if !r.filter.mayPick(&e) {
 		return nil
 	}
-	if len(r.index.Entries) == MaxLetters {
+	if len(r.index.Entries)+len(r.unread) == MaxLetters {
 		return ErrTooMany
+	}
+	if !r.filter.picks(&e) {
+		r.unread[e.ID] = true
+		return nil
 	}
 	for _, s := range []*string{&e.ID.Topic, (*string)(&e.Reason), &e.Message, &e.Account, &e.Source} {
 		*s = r.once(*s)

@@ -21,6 +21,19 @@ func (f *Filter) IsZero() bool {
 	return len(f.Reasons) == 0 && f.Account == "" && f.Source == "" && f.Since.IsZero() && f.Until.IsZero() && len(f.IDs) == 0
 }
 
+// mayPick reports whether the filter picks e, or would if that account or source were
+// its own which could not be read of it.
+func (f *Filter) mayPick(e *Entry) bool {
+	guess := *e
+	if e.Account == "" {
+		guess.Account = f.Account
+	}
+	if e.Source == "" {
+		guess.Source = f.Source
+	}
+	return f.picks(&guess)
+}
+
 func (f *Filter) picks(e *Entry) bool {
 	switch {
 	case len(f.Reasons) > 0 && !slices.Contains(f.Reasons, e.Reason),
