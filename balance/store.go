@@ -185,6 +185,10 @@ func (s *Store) Limits() (longest time.Duration, dearest rating.Micros) {
 	return s.opt.MaxDuration, s.opt.MaxCharge
 }
 
+// Slack is how much later than a CDR the first command of its account may have
+// been appended.
+func (s *Store) Slack() time.Duration { return s.opt.Slack }
+
 // Shards returns the number of shards.
 func (s *Store) Shards() int { return s.opt.Shards }
 

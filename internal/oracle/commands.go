@@ -18,6 +18,18 @@ import (
 
 const hour, day = int64(3_600_000), int64(86_400_000)
 
+// What totals stay within, in micros: all that was ever funded, and what adjustments
+// may take.
+const (
+	most      = int64(9_000_000_000_000_000)
+	mostTaken = int64(1_000_000_000_000_000)
+)
+
+// beyond reports whether a sum would pass its bound.
+func beyond(sum, more *big.Int, bound int64) bool {
+	return new(big.Int).Add(sum, more).Cmp(big.NewInt(bound)) > 0
+}
+
 func digits(n int64) string { return strconv.FormatInt(n, 10) }
 
 func bigOf(m *rating.Micros) *big.Int {
@@ -30,8 +42,11 @@ func bigOf(m *rating.Micros) *big.Int {
 // Command applies one command as of a time.
 func (p *Account) Command(c *balance.Command, at int64) {
 	p.Refused = ""
-	if p.Currency == "" && (c.Type != balance.PutAccount || c.Put.Currency == "") {
+	if !p.Exists && (c.Type != balance.PutAccount || c.Put.Currency == "") {
 		return // the account begins with its first settings
+	}
+	if !p.Exists {
+		p.Exists, p.Created = true, at
 	}
 	digest, err := c.Digest()
 	if err != nil {
@@ -199,6 +214,10 @@ func (p *Account) byHand(c *balance.Command, at int64) string {
 	switch {
 	case c.Currency != "" && c.Currency != p.Currency && c.Type != balance.TopUp:
 		return "currency_mismatch"
+	case c.Type == balance.Grant && c.Expires.UnixMilli() <= at:
+		return "already_expired"
+	case amount.Sign() > 0 && beyond(p.in, amount, most), amount.Sign() < 0 && beyond(p.taken, new(big.Int).Neg(amount), mostTaken):
+		return "out_of_bounds"
 	case c.Type == balance.TopUp:
 		expires := expiry(at, p.valid)
 		p.add("top_up", lotID("t", c.ID), amount, at, expires, key)
@@ -206,9 +225,6 @@ func (p *Account) byHand(c *balance.Command, at int64) string {
 		p.event("funds.added", "amount", amount, "expires_at", expires, "kind", "top_up", "reference", key)
 	case c.Type == balance.Grant:
 		expires := c.Expires.UnixMilli()
-		if expires <= at {
-			return "already_expired"
-		}
 		p.add("promotion", lotID("p", c.ID), amount, at, expires, key)
 		p.event("funds.added", "amount", amount, "expires_at", expires, "kind", "promotion", "reference", key,
 			"reason", c.Reason, "operator", c.Operator)
@@ -353,6 +369,9 @@ func (p *Account) result(c *balance.Command, at int64) string {
 	if a.answered == "paid" {
 		return "already_credited"
 	}
+	if beyond(p.in, amount, most) {
+		return "out_of_bounds"
+	}
 	a.answered, a.paid, a.paidAt = "paid", amount, at
 	p.soft = 0
 	expires := expiry(at, p.valid)
@@ -454,6 +473,9 @@ func (p *Account) expire(c *balance.Command, at int64) string {
 	l := p.lot(c.Lot)
 	if l == nil {
 		return "no_lot"
+	}
+	if bigOf(c.Amount).Cmp(l.amount) > 0 {
+		return "more_than_the_lot"
 	}
 	l.gone, l.forfeited = true, bigOf(c.Amount)
 	p.lost.Add(p.lost, l.forfeited)
