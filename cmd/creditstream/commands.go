@@ -45,7 +45,7 @@ its trigger.`,
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
 	root.AddCommand(newRun(environ), newSandbox(environ), newRate(environ), newDeck(), newCDR(environ), newDLQ(environ),
-		newCorrect(environ), newLoad(environ), newVersion())
+		newCorrect(environ), newLoad(environ), newVerify(environ), newRebuild(environ), newVersion())
 	return root
 }
 
@@ -174,7 +174,7 @@ func isSetting(name string) bool {
 	for _, s := range []*settings{
 		new(runConfig).settings(), new(sandboxConfig).settings(), new(dlqConfig).listSettings(), new(dlqConfig).showSettings(),
 		new(dlqConfig).replaySettings(), new(dlqConfig).dropSettings(), new(checkConfig).settings(), new(correctConfig).correctSettings(),
-		new(rateConfig).settings(), new(loadConfig).loadSettings(),
+		new(rateConfig).settings(), new(loadConfig).loadSettings(), new(verifyConfig).verifySettings(),
 	} {
 		if s.byName[name] != nil {
 			return true

@@ -39,13 +39,15 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// exitCode is 0 for success, 2 for a usageError and 1 for any other error.
+// exitCode is 0 for success, 2 for a usageError or cannotTell, and 1 for any other
+// error.
 func exitCode(err error) int {
 	var usage usageError
+	var unknown cannotTell
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &unknown):
 		return 2
 	}
 	return 1
