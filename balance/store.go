@@ -82,8 +82,19 @@ func Client(opt *redis.UniversalOptions) redis.UniversalClient {
 	if o.WriteTimeout == 0 {
 		o.WriteTimeout = 5 * time.Second
 	}
+	if len(o.Addrs) > 1 {
+		c := o.Cluster()
+		c.ClusterStateReloadInterval = clusterReload
+		return redis.NewClusterClient(c)
+	}
 	return redis.NewUniversalClient(&o)
 }
+
+// clusterReload is how often the nodes of a cluster are asked who serves what. A
+// master that is dead answers no MOVED, and without retries nothing else makes the
+// client ask: with its 60 s, workers went on calling the dead one that long after its
+// replica had taken over.
+const clusterReload = 2 * time.Second
 
 // ErrMismatch is wrapped by Open when the store was created with other facts.
 var ErrMismatch = errors.New("this Redis holds a store of other facts")
