@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -65,11 +67,13 @@ func TestVerify(t *testing.T) {
 	awaitReady(t, run, "http://"+p.http)
 	defer p.pay(rand.New(rand.NewPCG(1, 1)), "tenant-0")()
 	p.traffic(1500, "late", "euro")
-	for range 3 { // while it runs
-		if v := p.verifies(0); v.Verdict != "well" {
-			t.Fatalf("%+v", v)
+	calls, halt := p.flow()
+	for range 6 {
+		if v := p.verifies(0); v.Verdict != "well" || v.CDRs < 1500 {
+			t.Errorf("%+v", v)
 		}
 	}
+	halt()
 	p.settled()
 	now := time.Now().UTC().Format(time.RFC3339Nano)
 	call := func(id, account string, seconds int) []byte {
@@ -79,9 +83,18 @@ func TestVerify(t *testing.T) {
 	p.send(rand.New(rand.NewPCG(2, 2)), 0, call("long", "tenant-1", 1234*60), call("twice", "tenant-1", 60), call("dear", "tenant-2", 777*60))
 	p.awaitRead()
 	p.send(rand.New(rand.NewPCG(2, 2)), 0, call("twice", "tenant-1", 600)) // a copy of another price
+	var chain []kafka.Message
+	for _, minutes := range []int{101, 103, 107, 109, 113, 109} {
+		id := "chain-" + strconv.Itoa(minutes)
+		chain = append(chain, kafka.Message{Topic: "cdrs", Partition: 2, Value: call(id, "tenant-8", minutes*60)}, // the last one is a repeat
+			kafka.Message{Topic: "cdrs", Partition: 2, Value: call(id, "tenant-10", minutes*60)})
+	}
+	if err := p.writer.WriteAll(t.Context(), chain); err != nil {
+		t.Fatal(err)
+	}
 	p.settled()
 	v := p.verifies(0)
-	if v.Verdict != "well" || v.Doubtful != 1 || v.Accounts != 14 || v.CDRs < 1500 {
+	if v.Verdict != "well" || v.Doubtful != 1 || v.Accounts != 14 || v.CDRs < 1500+int64(calls()) {
 		t.Errorf("%+v", v)
 	}
 
@@ -102,6 +115,8 @@ func TestVerify(t *testing.T) {
 		}
 	}
 	must(rdb.HIncrBy(t.Context(), key["tenant-1"], "spent", -123_400_000).Err())
+	must(rdb.HIncrBy(t.Context(), key["tenant-10"], "spent", 10_900_000).Err())
+	must(rdb.HIncrBy(t.Context(), key["tenant-8"], "spent", -31_900_000).Err())
 	must(rdb.HIncrBy(t.Context(), key["tenant-2"], "spent", 77_700_000).Err())
 	must(rdb.HIncrBy(t.Context(), key["tenant-4"], "funded", 40_000_000).Err())
 	must(rdb.Del(t.Context(), key["tenant-5"]).Err())
@@ -109,11 +124,13 @@ func TestVerify(t *testing.T) {
 	metrics := filepath.Join(t.TempDir(), "verify.prom")
 	v = p.verifies(1, "--metrics", metrics)
 	want := []string{
-		"tenant-1 spent -123.400000 in the logs and not in Redis pbx/long",
-		"tenant-2 spent 77.700000 charged twice pbx/dear",
-		"tenant-3 recharge   ",
-		"tenant-4 funded 40.000000 charged twice funds.top_up top-up/first",
-		"tenant-5 existence  its records account.put",
+		"tenant-10 spent 10.900000 repeats or parked, and charged 1 pbx/chain-109",
+		"tenant-1 spent -123.400000 in the logs and not in Redis 1 pbx/long",
+		"tenant-2 spent 77.700000 charged twice 1 pbx/dear",
+		"tenant-3 recharge  ",
+		"tenant-4 funded 40.000000 charged twice 1 funds.top_up top-up/first",
+		"tenant-5 existence  its records",
+		"tenant-8 spent -31.900000 in the logs and not in Redis 3 pbx/chain-103",
 	}
 	var got []string
 	for _, d := range v.Differences {
@@ -121,21 +138,45 @@ func TestVerify(t *testing.T) {
 		if d.Off != nil {
 			off = d.Off.String()
 		}
-		if len(d.Records) > 0 {
-			first = strings.Split(d.Records[0].ID, " put/")[0]
+		if d.Off != nil && len(d.Records) > 0 {
+			first = " " + strconv.Itoa(d.Count) + " " + d.Records[0].ID
 		}
-		got = append(got, strings.Join([]string{d.Account, string(d.Field), off, d.Found, first}, " "))
+		got = append(got, strings.Join([]string{d.Account, string(d.Field), off, d.Found}, " ")+first)
 	}
+	slices.Sort(want)
+	slices.Sort(got)
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	text, err := os.ReadFile(metrics)
 	must(err)
-	wants(t, string(text), `creditstream_verify_verdict{verdict="differs"} 1`, `creditstream_verify_differing_accounts{field="spent"} 2`,
-		`creditstream_verify_drift_units{field="spent"} 201.1`)
+	wants(t, string(text), `creditstream_verify_verdict{verdict="differs"} 1`, `creditstream_verify_differing_accounts{field="spent"} 4`,
+		`creditstream_verify_drift_units{field="spent"} 243.9`)
 	wants(t, p.tool(1, "verify", "--redis", p.redis.Addr(), "--deck", p.deck),
-		"tenant-1  shard ", "(123.400000 less in Redis)", "pbx/long  123.400000  rated as charged", "5 differences: see above")
+		"tenant-1  shard ", "(123.400000 less in Redis)", "pbx/long  123.400000  rated as charged", "7 differences: see above")
 	run.stop(t)
+}
+
+// flow sends calls until halt; calls says how many.
+func (p *plant) flow() (calls func() int, halt func()) {
+	stop, done := make(chan struct{}), make(chan int)
+	go func() {
+		r := rand.New(rand.NewPCG(9, 9))
+		accounts := names(12)
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				done <- n
+				return
+			case <-tick.C:
+				p.send(r, 0.1, p.cdr(r, accounts[r.IntN(len(accounts))]))
+			}
+		}
+	}()
+	sent := 0
+	return func() int { return sent }, func() { close(stop); sent = <-done }
 }
 
 // What cannot be told is not called well.
