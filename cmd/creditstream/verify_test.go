@@ -114,6 +114,31 @@ func TestVerify(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	run.stop(t)
+
+	// A shard that lags behind the others.
+	marks := strings.Split(key["tenant-10"], "acct:")[0] + "marks"
+	behind := []string{"tenant-10"}
+	if strings.HasPrefix(key["tenant-8"], strings.TrimSuffix(marks, "marks")) {
+		behind = append(behind, "tenant-8")
+	}
+	mark, err := rdb.HGet(t.Context(), marks, "cdrs/2").Result()
+	must(err)
+	next, rest, _ := strings.Cut(mark, " ")
+	end, err := strconv.Atoi(next)
+	must(err)
+	for _, a := range behind {
+		must(rdb.HIncrBy(t.Context(), key[a], "spent", -53_300_000).Err())
+	}
+	must(rdb.HSet(t.Context(), marks, "cdrs/2", strconv.Itoa(end-len(chain))+" "+rest).Err())
+	if v := p.verifies(0); v.Verdict != "well" {
+		t.Errorf("%+v", v)
+	}
+	must(rdb.HSet(t.Context(), marks, "cdrs/2", mark).Err())
+	for _, a := range behind {
+		must(rdb.HIncrBy(t.Context(), key[a], "spent", 53_300_000).Err())
+	}
+
 	must(rdb.HIncrBy(t.Context(), key["tenant-1"], "spent", -123_400_000).Err())
 	must(rdb.HIncrBy(t.Context(), key["tenant-10"], "spent", 10_900_000).Err())
 	must(rdb.HIncrBy(t.Context(), key["tenant-8"], "spent", -31_900_000).Err())
@@ -154,7 +179,6 @@ func TestVerify(t *testing.T) {
 		`creditstream_verify_drift_units{field="spent"} 243.9`)
 	wants(t, p.tool(1, "verify", "--redis", p.redis.Addr(), "--deck", p.deck),
 		"tenant-1  shard ", "(123.400000 less in Redis)", "pbx/long  123.400000  rated as charged", "7 differences: see above")
-	run.stop(t)
 }
 
 // flow sends calls until halt; calls says how many.
