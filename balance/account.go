@@ -82,11 +82,15 @@ func (s *Store) Account(ctx context.Context, id string) (*Account, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read account: %w", err)
 	}
-	h := hash.Val()
-	if len(h) == 0 {
+	if len(hash.Val()) == 0 {
 		return nil, ErrUnknownAccount
 	}
-	a := &Account{ID: id, Currency: h["cur"], Closed: h["closed"] == "1"}
+	return accountOf(id, hash.Val(), lots.Val())
+}
+
+// accountOf reads what is stored of an account.
+func accountOf(id string, h map[string]string, lots []redis.Z) (a *Account, err error) {
+	a = &Account{ID: id, Currency: h["cur"], Closed: h["closed"] == "1"}
 	r := reader{h: h}
 	a.Funded, a.Spent, a.Forfeited = r.micros("funded"), r.micros("spent"), r.micros("forfeited")
 	a.Adjusted, a.CreatedMillis = r.micros("adjusted"), r.number("at")
@@ -98,7 +102,7 @@ func (s *Store) Account(ctx context.Context, id string) (*Account, error) {
 	if r.err != nil {
 		return nil, fmt.Errorf("read account: %w", r.err)
 	}
-	a.Lots, err = lotsOf(lots.Val(), gone, a.Spent+a.Forfeited)
+	a.Lots, err = lotsOf(lots, gone, a.Spent+a.Forfeited)
 	return a, err
 }
 

@@ -63,5 +63,8 @@ func Attach(ctx context.Context, rdb redis.UniversalClient, now func() time.Time
 	return s, nil
 }
 
+// CDRTopic is the topic with the CDRs of the store.
+func (s *Store) CDRTopic() string { return s.opt.CDRTopic }
+
 // CommandTopic is the topic with the commands of the store.
 func (s *Store) CommandTopic() string { return s.opt.CommandTopic }

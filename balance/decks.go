@@ -44,17 +44,44 @@ func (e *LateDeckError) Error() string {
 // knows and loaded lacks, a *LateDeckError, or an error of Redis; then nothing is
 // noted.
 func (s *Store) NoteDecks(ctx context.Context, loaded []rating.DeckVersion, opt NoteOptions) error {
-	list := make([]notable, len(loaded))
-	for i, d := range loaded {
-		list[i] = notable{d.Version, d.ValidFrom, d.ID}
-	}
-	r, err := s.note(ctx, decksKey, list, opt)
+	r, err := s.note(ctx, decksKey, notableDecks(loaded), opt)
 	switch {
 	case err != nil || r == nil:
 		return err
 	case r.reason == missing:
-		return &fault{&MissingDeckError{Version: r.name, ID: r.noted.what, ValidFrom: r.noted.from}}
+		return missingDeck(r)
 	}
-	i := slices.IndexFunc(loaded, func(d rating.DeckVersion) bool { return d.Version == r.name })
-	return &fault{&LateDeckError{loaded[i], opt.Lead}}
+	return &fault{&LateDeckError{deckNamed(loaded, r.name), opt.Lead}}
+}
+
+// CheckDecks returns an error when the store is not priced by what is loaded: a
+// *MissingDeckError, or one that names the deck that the store does not know. A deck
+// whose successor is older than reach need not be loaded. Nothing is noted.
+func (s *Store) CheckDecks(ctx context.Context, loaded []rating.DeckVersion, reach time.Duration) error {
+	r, err := s.noteUnless(ctx, anyLate, decksKey, notableDecks(loaded), reach)
+	switch {
+	case err != nil || r == nil:
+		return err
+	case r.reason == missing:
+		return missingDeck(r)
+	}
+	d := deckNamed(loaded, r.name)
+	return faultf("deck %s, version %s, valid from %s, is not known to this store: no processor prices calls by it",
+		d.ID, d.Version, d.ValidFrom.Format(time.RFC3339))
+}
+
+func notableDecks(loaded []rating.DeckVersion) []notable {
+	list := make([]notable, len(loaded))
+	for i, d := range loaded {
+		list[i] = notable{d.Version, d.ValidFrom, d.ID}
+	}
+	return list
+}
+
+func missingDeck(r *refusal) error {
+	return &fault{&MissingDeckError{Version: r.name, ID: r.noted.what, ValidFrom: r.noted.from}}
+}
+
+func deckNamed(loaded []rating.DeckVersion, version string) rating.DeckVersion {
+	return loaded[slices.IndexFunc(loaded, func(d rating.DeckVersion) bool { return d.Version == version })]
 }

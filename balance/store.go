@@ -82,8 +82,19 @@ func Client(opt *redis.UniversalOptions) redis.UniversalClient {
 	if o.WriteTimeout == 0 {
 		o.WriteTimeout = 5 * time.Second
 	}
+	if len(o.Addrs) > 1 {
+		c := o.Cluster()
+		c.ClusterStateReloadInterval = clusterReload
+		return redis.NewClusterClient(c)
+	}
 	return redis.NewUniversalClient(&o)
 }
+
+// clusterReload is how often the nodes of a cluster are asked who serves what. A
+// master that is dead answers no MOVED, and without retries nothing else makes the
+// client ask: with its 60 s, workers went on calling the dead one that long after its
+// replica had taken over.
+const clusterReload = 2 * time.Second
 
 // ErrMismatch is wrapped by Open when the store was created with other facts.
 var ErrMismatch = errors.New("this Redis holds a store of other facts")
@@ -180,13 +191,14 @@ func (s *Store) checkServer(ctx context.Context) error {
 // Window is how long ids are remembered: an older CDR is parked.
 func (s *Store) Window() time.Duration { return s.opt.Window }
 
-// Slack is how far the brokers' clocks may be apart.
-func (s *Store) Slack() time.Duration { return s.opt.Slack }
-
 // Limits returns the longest call and the dearest charge that are believed.
 func (s *Store) Limits() (longest time.Duration, dearest rating.Micros) {
 	return s.opt.MaxDuration, s.opt.MaxCharge
 }
+
+// Slack is how much later than a CDR the first command of its account may have
+// been appended.
+func (s *Store) Slack() time.Duration { return s.opt.Slack }
 
 // Shards returns the number of shards.
 func (s *Store) Shards() int { return s.opt.Shards }

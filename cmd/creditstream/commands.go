@@ -47,7 +47,7 @@ its trigger.`,
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
 	root.AddCommand(newRun(environ), newSandbox(environ), newRate(environ), newDeck(), newCDR(environ), newDLQ(environ),
-		newCorrect(environ), newLoad(environ), newAccount(environ), newRecharge(environ), newToken(), newVersion())
+		newCorrect(environ), newLoad(environ), newVerify(environ), newRebuild(environ), newAccount(environ), newRecharge(environ), newToken(), newVersion())
 	return root
 }
 

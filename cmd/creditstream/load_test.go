@@ -56,7 +56,7 @@ func TestProgress(t *testing.T) {
 	if out.Len() > 0 {
 		t.Errorf("%q", out.String())
 	}
-	if got, want := p.line(500, 4000, began.Add(2*time.Second)), "["+strings.Repeat("=", 15)+strings.Repeat(" ", 15)+"]  50 %  4000 records, 2000/s"; got != want {
+	if got, want := p.line(500, 4000, began.Add(2*time.Second)), "["+strings.Repeat("=", 15)+strings.Repeat(" ", 15)+"]  50 %  4000 records, 2000/s, about 2s left"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	p.out = &out

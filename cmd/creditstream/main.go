@@ -39,17 +39,18 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// exitCode is 0 for success, 2 for a usageError, 3 for a change of which nobody
-// knows what became, and 1 for any other error.
+// exitCode is 0 for success, 2 for a usageError or cannotTell, 3 for a change of which
+// nobody knows what became, and 1 for any other error.
 func exitCode(err error) int {
 	var usage usageError
 	var unknown *unknownError
+	var untold cannotTell
 	switch {
 	case errors.As(err, &unknown):
 		return 3
 	case err == nil:
 		return 0
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &untold):
 		return 2
 	}
 	return 1

@@ -61,6 +61,7 @@ type processorConfig struct {
 	DeckDir            string // "": the decks that were loaded at the start are all
 	AcceptPastDecks    bool
 	AcceptPastMappings bool
+	AcceptEmptyRedis   bool
 }
 
 // topicNames are the topics by what they are for.
@@ -122,15 +123,11 @@ func (r redisLog) Printf(ctx context.Context, format string, a ...any) {
 // and the API listen from the start; until Kafka and Redis are there, /readyz says
 // what is waited for.
 func (p *processor) run(ctx context.Context, ln net.Listener) error {
-	client, err := kafka.New(kafka.Config{Brokers: p.cfg.Brokers, ClientID: "creditstream", Logger: p.log})
+	closeAll, err := p.connect()
 	if err != nil {
 		return err
 	}
-	defer client.Close()
-	p.client = client
-	p.rdb = balance.Client(&redis.UniversalOptions{Addrs: p.cfg.Redis, DB: p.cfg.RedisDB})
-	defer func() { _ = p.rdb.Close() }()
-	p.instrument()
+	defer closeAll()
 
 	// The API ends after the stream, so that a last change is still answered, but
 	// it does not wait for one that hangs.
@@ -174,6 +171,17 @@ func (p *processor) api() http.Handler {
 		p.registry.MustRegister(p.gate.Collectors()...)
 	}
 	return httpapi.New(opt)
+}
+
+// connect makes the clients of Kafka and Redis. The caller closes them.
+func (p *processor) connect() (closeAll func(), err error) {
+	p.client, err = kafka.New(kafka.Config{Brokers: p.cfg.Brokers, ClientID: "creditstream", Logger: p.log})
+	if err != nil {
+		return nil, err
+	}
+	p.rdb = balance.Client(&redis.UniversalOptions{Addrs: p.cfg.Redis, DB: p.cfg.RedisDB})
+	p.instrument()
+	return func() { _ = p.rdb.Close(); p.client.Close() }, nil
 }
 
 // streamGrace is how long the API outlives a stream that is told to stop.
@@ -325,6 +333,9 @@ func (p *processor) prepareOnce(ctx context.Context) (int, error) {
 	}
 	partitions := infos[p.cfg.Topics.Commands].Partitions
 	p.deadLetters = infos[p.cfg.Topics.DeadLetters]
+	if err := p.checkEmpty(ctx); err != nil {
+		return 0, err
+	}
 	p.store, err = balance.Open(ctx, p.rdb, balance.Options{
 		Shards: p.cfg.Shards, CommandPartitions: partitions, CDRTopic: p.cfg.Topics.CDRs, CommandTopic: p.cfg.Topics.Commands,
 		SliceWidth: p.cfg.SliceWidth, Window: p.cfg.Window, MaxDuration: p.cfg.MaxDuration, MaxCharge: p.cfg.MaxCharge, ExpiryGrace: p.cfg.ExpiryGrace, Logger: p.log, Now: p.now,

@@ -16,7 +16,7 @@ const (
 // progress draws a bar on a terminal; elsewhere it draws nothing.
 type progress struct {
 	out   io.Writer // nil: nothing is drawn
-	total int64     // bytes; 0: not known
+	total int64     // of what is done: bytes, or records; 0: not known
 	began time.Time
 	last  time.Time
 	drawn bool
@@ -38,7 +38,7 @@ func (p *progress) show(done int64, records int, now time.Time) {
 		return
 	}
 	p.last, p.drawn = now, true
-	_, _ = fmt.Fprint(p.out, "\r\x1b[K"+p.line(done, records, now)) // a terminal that is gone stops no load
+	_, _ = fmt.Fprint(p.out, "\r\x1b[K"+p.line(done, records, now)) // a terminal that is gone stops no work
 }
 
 func (p *progress) line(done int64, records int, now time.Time) string {
@@ -49,7 +49,21 @@ func (p *progress) line(done int64, records int, now time.Time) string {
 	}
 	part := min(1, float64(done)/float64(p.total))
 	full := int(part * barWidth)
-	return fmt.Sprintf("[%s%s] %3.0f %%  %s", strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), part*100, text)
+	text = fmt.Sprintf("[%s%s] %3.0f %%  %s", strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), part*100, text)
+	if left := p.left(done, now); left > 0 {
+		text += ", about " + left.String() + " left"
+	}
+	return text
+}
+
+// left is how long the rest takes at the speed so far; 0: nothing is left, or nobody
+// can tell yet.
+func (p *progress) left(done int64, now time.Time) time.Duration {
+	took := now.Sub(p.began)
+	if done <= 0 || done >= p.total || took < time.Second {
+		return 0
+	}
+	return time.Duration(float64(took) / float64(done) * float64(p.total-done)).Round(time.Second)
 }
 
 // clear takes the bar away, so that a line can be written.

@@ -6,52 +6,71 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/creditstream/creditstream/consumer"
 	"github.com/creditstream/creditstream/internal/letters"
+	"github.com/creditstream/creditstream/internal/verify"
 	"github.com/creditstream/creditstream/rating"
 )
 
-// Every metric of ours that an alert names is exported by a processor, or written
-// by dlq list --metrics; every label it names is a reason.
-func TestAlertRulesNameMetricsThatExist(t *testing.T) {
-	t.Parallel()
-	text, err := os.ReadFile("../../deploy/prometheus/parked.rules.yaml")
+// rule is an alert rule of Prometheus.
+type rule struct {
+	Alert       string            `yaml:"alert"`
+	Expr        string            `yaml:"expr"`
+	For         string            `yaml:"for"`
+	Labels      map[string]string `yaml:"labels"`
+	Annotations map[string]string `yaml:"annotations"`
+}
+
+// rulesOf reads a file of rules.
+func rulesOf(t *testing.T, file string) (all []rule) {
+	t.Helper()
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var rules struct {
 		Groups []struct {
 			Name  string `yaml:"name"`
-			Rules []struct {
-				Alert       string            `yaml:"alert"`
-				Expr        string            `yaml:"expr"`
-				For         string            `yaml:"for"`
-				Labels      map[string]string `yaml:"labels"`
-				Annotations map[string]string `yaml:"annotations"`
-			} `yaml:"rules"`
+			Rules []rule `yaml:"rules"`
 		} `yaml:"groups"`
 	}
 	d := yaml.NewDecoder(strings.NewReader(string(text)))
 	d.KnownFields(true)
 	if err := d.Decode(&rules); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", file, err)
 	}
-	file := filepath.Join(t.TempDir(), "letters.prom")
-	if err := writeMetrics(file, &letters.Sum{}); err != nil {
-		t.Fatal(err)
+	for _, g := range rules.Groups {
+		all = append(all, g.Rules...)
 	}
-	written, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	return all
+}
+
+// Every metric of ours that an alert names is exported by a processor, or written by
+// dlq list or verify with --metrics.
+func TestAlertRulesNameMetricsThatExist(t *testing.T) {
+	t.Parallel()
 	exported := map[string]bool{"creditstream_letters_oldest_open_timestamp_seconds": true} // absent while nothing is open
-	for line := range strings.Lines(string(written)) {
-		name, _, _ := strings.Cut(strings.TrimPrefix(line, "# HELP "), " ")
-		exported[name] = true
+	for _, write := range []func(file string) error{
+		func(file string) error { return writeMetrics(file, &letters.Sum{}) },
+		func(file string) error { return writeVerified(file, &verify.Report{}, time.Now()) },
+	} {
+		file := filepath.Join(t.TempDir(), "metrics.prom")
+		if err := write(file); err != nil {
+			t.Fatal(err)
+		}
+		written, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(written)) {
+			name, _, _ := strings.Cut(strings.TrimPrefix(line, "# HELP "), " ")
+			exported[name] = true
+		}
 	}
 	reg := prometheus.NewRegistry()
 	consumer.New(consumer.Config{Registerer: reg})
@@ -62,9 +81,13 @@ func TestAlertRulesNameMetricsThatExist(t *testing.T) {
 	for _, f := range families {
 		exported[f.GetName()] = true
 	}
-	seen := 0
-	for _, g := range rules.Groups {
-		for _, r := range g.Rules {
+	files, err := filepath.Glob("../../deploy/prometheus/*.rules.yaml")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("%v: %v", files, err)
+	}
+	for _, file := range files {
+		seen := 0
+		for _, r := range rulesOf(t, file) {
 			if r.Alert == "" || r.Labels["severity"] == "" || r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
 				t.Errorf("rule %+v: wants a name, a severity, a summary and a description", r)
 			}
@@ -75,9 +98,9 @@ func TestAlertRulesNameMetricsThatExist(t *testing.T) {
 				}
 			}
 		}
-	}
-	if seen < 3 {
-		t.Errorf("%d metrics of ours in all rules", seen)
+		if seen < 3 {
+			t.Errorf("%s: %d metrics of ours in all rules", file, seen)
+		}
 	}
 }
 

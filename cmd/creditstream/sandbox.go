@@ -89,6 +89,7 @@ func (s *sandbox) start(ctx context.Context) error {
 		return errors.Join(err, ln.Close())
 	}
 	s.cfg.Brokers, s.cfg.Redis = []string{s.broker.Addr()}, []string{s.redis.addr}
+	s.cfg.AcceptEmptyRedis = true // balances that were in memory, or deleted, are made anew from the logs
 	s.processor = newProcessor(s.cfg.processorConfig, s.log, s.decks)
 	s.processor.gate = s.gate
 	s.part(ctx, func(ctx context.Context) error { return s.processor.run(ctx, ln) })

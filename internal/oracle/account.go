@@ -21,12 +21,15 @@ import (
 // somebody looks, windows of caps are counted from all requests there ever were,
 // dates are those of package time.
 type Account struct {
-	ID, Currency string // no currency: it does not exist yet
-	Closed       bool
-	Lots         []*Lot   // in the order of the log
-	Entries      []string // ledger, oldest first
-	used, taken  *big.Int // by calls and adjustments below zero; by those alone
-	in, lost     *big.Int // what the lots were, and what was forfeited of them
+	ID          string
+	Exists      bool   // its first settings were applied, or refused
+	Created     int64  // append time of these
+	Currency    string // none while its settings were refused
+	Closed      bool
+	Lots        []*Lot   // in the order of the log
+	Entries     []string // ledger, oldest first
+	used, taken *big.Int // by calls and adjustments below zero; by those alone
+	in, lost    *big.Int // what the lots were, and what was forfeited of them
 
 	lows  []balance.Level
 	last  *big.Int // purchase
@@ -292,6 +295,16 @@ func DueText(c *balance.Command) string {
 		return fmt.Sprintf("%s %s %s %d %d", c.Type, c.Account, c.Lot, int64(*c.Amount), c.Days)
 	}
 	return fmt.Sprintf("%s %s %s", c.Type, c.Account, strconv.FormatInt(c.N, 10))
+}
+
+// StandingLots says of each lot that is not gone its name and when it expires, earliest
+// expiry first.
+func (p *Account) StandingLots() []string {
+	var out []string
+	for _, l := range p.standing() {
+		out = append(out, l.name+" "+digits(l.expires))
+	}
+	return out
 }
 
 // Holds says all that is stored of the account.

@@ -17,6 +17,9 @@ import (
 
 const hour, day = int64(3_600_000), int64(86_400_000)
 
+// mostTaken is what adjustments may take in all, in micros.
+const mostTaken = int64(1_000_000_000_000_000)
+
 func digits(n int64) string { return strconv.FormatInt(n, 10) }
 
 func bigOf(m *rating.Micros) *big.Int {
@@ -29,8 +32,11 @@ func bigOf(m *rating.Micros) *big.Int {
 // Command applies one command as of a time.
 func (p *Account) Command(c *balance.Command, at int64) {
 	p.Refused = ""
-	if p.Currency == "" && (c.Type != balance.PutAccount || c.Put.Currency == "") {
+	if !p.Exists && (c.Type != balance.PutAccount || c.Put.Currency == "") {
 		return // the account begins with its first settings
+	}
+	if !p.Exists {
+		p.Exists, p.Created = true, at
 	}
 	digest, err := c.Digest()
 	if err != nil {
@@ -208,7 +214,7 @@ func (p *Account) byHand(c *balance.Command, at int64) string {
 		return "currency_mismatch"
 	case c.Type == balance.Grant && c.Expires.UnixMilli() <= at:
 		return "already_expired"
-	case amount.Sign() > 0 && p.beyond(amount):
+	case amount.Sign() > 0 && p.beyond(amount), amount.Sign() < 0 && new(big.Int).Sub(p.taken, amount).Cmp(big.NewInt(mostTaken)) > 0:
 		return "out_of_bounds"
 	case c.Type == balance.TopUp:
 		expires := expiry(at, p.valid)
@@ -279,6 +285,9 @@ func (p *Account) expire(c *balance.Command, at int64) string {
 	delete(p.timers, "expire "+c.Lot)
 	if l == nil {
 		return "no_lot"
+	}
+	if bigOf(c.Amount).Cmp(l.amount) > 0 {
+		return "more_than_the_lot"
 	}
 	l.gone, l.forfeited = true, bigOf(c.Amount)
 	p.lost.Add(p.lost, l.forfeited)
