@@ -167,6 +167,9 @@ func (s *server) putAccount(ctx context.Context, in *putInput) (*changeOutput, e
 	if len(f) > 0 {
 		return nil, f.problem()
 	}
+	if n := c.Put.AutoRecharge; n != nil && !n.Null {
+		n.Value.Most = new(s.opt.MaxPurchase)
+	}
 	if c.Put.Currency == "" {
 		if _, err := s.read(ctx, string(in.ID)); errors.Is(err, balance.ErrUnknownAccount) {
 			return s.refuse(ctx, c, unknown(c))

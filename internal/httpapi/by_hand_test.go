@@ -1,10 +1,12 @@
 package httpapi_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/internal/httpapi"
 )
 
@@ -105,8 +107,49 @@ func TestAmountsThatCannotBePaid(t *testing.T) {
 		r.do("POST "+at+"/top-ups", `{"amount":"501"}`, keyed("k3")).is(422, "500.000000", "--max-purchase").because("above_max_purchase")
 		r.do("POST "+at+"/grants", grant("501"), keyed("k3")).is(422).because("above_max_purchase")
 		r.do("PUT "+at, auto("501")).is(422, "auto_recharge.amount").because("above_max_purchase")
+		r.do("PUT "+at, `{"auto_recharge":{"trigger":"500.000001"}}`).is(422, "auto_recharge.trigger 500.000001").because("above_max_purchase")
+		r.do("PUT "+at, `{"auto_recharge":{"trigger":"500"}}`).is(200)
 	}
 	r.do("POST /v1/accounts/nobody/top-ups", `{"amount":"0.001"}`, key).is(404).because("unknown_account")
+}
+
+// A request closes a large gap with at most what may be bought at once: each command
+// that sets auto-recharge says how much that is, and no body does.
+func TestAutoRechargeIsBoundedByMaxPurchase(t *testing.T) {
+	t.Parallel()
+	c := start(t, newWorld(), func(o *httpapi.Options) { o.MaxPurchase = *micros(t, "500") })
+	a := c.do(acme, complete).is(200)
+	c.do(acme, `{"auto_recharge":{}}`).is(200)
+	for i, put := range c.commands(0) {
+		if m := put.Put.AutoRecharge.Value.Most; m == nil || *m != *micros(t, "500") {
+			t.Errorf("command %d bounds a request to %v", i, m)
+		}
+	}
+	if strings.Contains(a.text, "most") {
+		t.Errorf("the account tells of it: %s", a.text)
+	}
+	c.do(acme, `{"auto_recharge":{"most":"9"}}`).is(422, "most")
+	c.do(acme, `{"auto_recharge":null}`).is(200)
+	c.do(acme, `{"low_balance":["5"]}`).is(200)
+	for _, put := range c.commands(2) {
+		if n := put.Put.AutoRecharge; n != nil && !n.Null {
+			t.Errorf("auto-recharge is set: %+v", n.Value)
+		}
+	}
+}
+
+// blurred is a world whose accounts cannot be read, but for what a switch asks.
+type blurred struct{ *world }
+
+func (blurred) Account(context.Context, string) (*balance.Account, error) { return nil, errAway }
+
+// The currency is read without the lots, of which there may be thousands.
+func TestTheCurrencyIsReadAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	start(t, w).do(acme, complete).is(200)
+	c := start(t, w, func(o *httpapi.Options) { o.Accounts = blurred{w} })
+	c.do(topUp, `{"amount":"0.001"}`, key).is(422, "cannot be paid in USD").because("amount_not_payable")
 }
 
 // Without Redis nobody can say whether a part of a unit can be paid; whole units
