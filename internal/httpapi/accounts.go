@@ -120,7 +120,7 @@ func (s *server) accountRoutes() {
 	}, s.getAccount)
 	route(s, auth.Admin, s.bodyOperation(huma.Operation{
 		OperationID: "put-account", Method: http.MethodPut, Path: "/v1/accounts/{id}", Summary: "Create or change an account",
-		Description: "Fields given are set, null removes, the others stay as they are. A closed account is opened again.",
+		Description: "Fields given are set, null removes, the others stay as they are. A closed account is changed only by a body that opens it again.",
 	}), s.putAccount)
 }
 

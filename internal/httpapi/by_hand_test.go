@@ -2,6 +2,8 @@ package httpapi_test
 
 import (
 	"context"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -72,7 +74,13 @@ func TestClosingAnAccount(t *testing.T) {
 	r.do(closing, `{"force":true}`, key).is(200, `"status":"closed"`)
 	r.do(closing, "").is(200, `"status":"closed"`) // done already
 	r.do(recharges+"1/result", `{"status":"succeeded","amount":"50","currency":"USD"}`).is(200, `"balance":"50.500000"`, `"status":"closed"`)
-	r.do(acme, `{}`).is(200, `"status":"active"`)
+	for _, body := range []string{`{}`, `{"currency":"USD"}`, `{"reopen":false}`} {
+		r.do(acme, body).is(409, `\"reopen\": true`).because("account_closed")
+	}
+	r.do(acme, `{"reopen":null}`).is(422, "body.reopen")
+	r.do("GET /v1/accounts/acme", "").is(200, `"status":"closed"`)
+	r.do(acme, `{"reopen":true}`).is(200, `"status":"active"`)
+	r.do(acme, `{"reopen":true}`).is(200, `"status":"active"`)
 	if n := r.told("account.closed"); n != 1 {
 		t.Errorf("closed %d times", n)
 	}
@@ -80,6 +88,46 @@ func TestClosingAnAccount(t *testing.T) {
 	r.call("spent", "1")
 	r.do("POST /v1/accounts/spent/close", `{}`).is(200, `"status":"closed"`, `"balance":"-1.000000"`)
 	r.do(closing, `{"forced":true}`).is(422, "body.forced")
+}
+
+// The same key and body have the same answer, whatever the account holds by then.
+func TestClosingTwiceUnderOneKey(t *testing.T) {
+	t.Parallel()
+	r := startReal(t)
+	r.do(acme, `{"currency":"USD"}`).is(200)
+	r.do(closing, "", key).is(200, `"status":"closed"`)
+	r.do(acme, `{"reopen":true}`).is(200)
+	r.do(topUp, `{"amount":"5"}`, key).is(200)
+	r.do(closing, "", key).is(200, `"status":"active"`, `"balance":"5.000000"`)
+	r.do(closing, `{"force":false}`, key).is(200, `"status":"active"`)
+	r.do(closing, `{"force":true}`, key).is(409).because("idempotency_key_reused")
+	r.do(closing, `{"force":true}`, keyed("k2")).is(200, `"status":"closed"`)
+	r.do(closing, "", keyed("k2")).is(409).because("idempotency_key_reused")
+	r.do("GET /v1/accounts/acme", "").is(200, `"status":"closed"`)
+}
+
+// Of two keys one would count, and the client could not know which.
+func TestTwoKeysAreRefused(t *testing.T) {
+	t.Parallel()
+	c := start(t, newWorld())
+	c.do(acme, complete).is(200)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.url+"/v1/accounts/acme/top-ups", strings.NewReader(`{"amount":"5"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = http.Header{"Content-Type": {"application/json"}, "Idempotency-Key": {"k1", "k1"}}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusBadRequest || !strings.Contains(string(b), "idempotency_key_twice") {
+		t.Errorf("%s %s, %v", res.Status, b, err)
+	}
+	if n := len(c.commands(1)); n != 0 {
+		t.Errorf("%d commands in the log", n)
+	}
 }
 
 func TestAmountsThatCannotBePaid(t *testing.T) {
