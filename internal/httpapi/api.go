@@ -48,7 +48,8 @@ type Options struct {
 	Rater     rater
 	Authorize Authorize
 	Now       func() time.Time
-	// Ready returns nil when this process does its work, else what it waits for.
+	// Ready returns nil when this process does its work, else what it waits for, in words
+	// for anybody: /readyz needs no token.
 	// It is called by many goroutines. Default: always ready.
 	Ready func() error
 
