@@ -126,10 +126,12 @@ func events() []balance.Event {
 		{"recharge.suppressed", 1, "amount=50000000 reason=day_count cap_count=3 until=1795392000000"},
 		{"recharge.unresolved", 1, "n=7 amount=50000000"},
 		{"recharge.mismatched", 9_675_000, "n=7 reason=currency amount=20000000 paid_currency=USD requested=50000000"},
+		{"recharge.mismatched", 9_675_000, "n=7 reason=out_of_bounds amount=50000000 paid_currency=EUR requested=50000000"},
 		{"recharge.mismatched", 9_675_000, "n=9 reason=no_request amount=0 paid_currency=-"},
 		{"credit.expiring", 30_000_000, "amount=4250000 expires_at=1795935600250 days=7"},
 		{"credit.expired", 0, "amount=4250000 purchased_at=1763794800000 expires_at=1795330800000"},
 		{"account.suspended", 1, "n=7 amount=50000000 code=expired_card class=hard reason=hard"},
+		{"account.suspended", 1, "amount=50000000 reason=out_of_bounds"},
 		{"account.resumed", 1, ""},
 		{"account.closed", 12_500_000, ""},
 	} {

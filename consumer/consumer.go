@@ -109,7 +109,7 @@ var errNotReady = errors.New("waiting for partitions from the consumer group")
 // Ready returns nil when this member holds a generation, all its workers are past
 // their take-over and not waiting, and the commands that were in their logs then are
 // applied, so that no account is unknown for being read too early; else what is
-// waited for.
+// waited for, in general: anybody may read it, and the log has the rest.
 func (c *Consumer) Ready() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -121,10 +121,10 @@ func (c *Consumer) Ready() error {
 	}
 	for _, w := range *c.workers {
 		if why := w.waiting.Load(); why != nil {
-			return fmt.Errorf("%s: %s", w.source, *why)
+			return errors.New(*why)
 		}
 		if end := w.catchUp.Load(); w.nextFed() < end {
-			return fmt.Errorf("%s: applies the commands up to %d", w.source, end)
+			return errors.New("applies commands")
 		}
 	}
 	return nil

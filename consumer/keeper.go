@@ -59,8 +59,9 @@ func (k *keeper) keep(ctx context.Context) error {
 			k.consumer.metrics.confirmations.Inc()
 		}
 	case balance.Temporary(err):
-		why := "Redis: " + err.Error()
-		k.consumer.away.Store(&why)
+		if k.consumer.away.Swap(new("waiting for Redis")) == nil {
+			k.consumer.cfg.Logger.WarnContext(ctx, "waits for Redis", slog.Any("error", err))
+		}
 		k.consumer.metrics.errors.WithLabelValues("redis").Inc()
 		k.consumer.metrics.waits.WithLabelValues("redis").Inc()
 		err = nil

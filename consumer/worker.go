@@ -112,7 +112,7 @@ func (w *worker) run(stop, hard context.Context) error {
 			level = slog.LevelWarn
 		}
 		w.logger().Log(hard, level, "takes over again", w.partition(), slog.String("cause", again.cause), slog.Any("error", again.err))
-		w.wait(again.cause + ": " + again.err.Error())
+		w.wait("taking over again: " + again.cause)
 		if w.consumer.cfg.Now().Sub(began) > 10*time.Second {
 			attempt = 0
 		}
@@ -271,7 +271,7 @@ func (w *worker) fate(ctx context.Context, err error, failed *int) error {
 	if !kafka.Temporary(err) {
 		return err
 	}
-	w.wait("Kafka: " + err.Error())
+	w.wait("waiting for Kafka")
 	w.metrics().waits.WithLabelValues("kafka").Inc()
 	w.metrics().errors.WithLabelValues("kafka_fetch").Inc()
 	if *failed == 0 {

@@ -158,7 +158,7 @@ func newAccountClose(environ func() []string) *cobra.Command {
 	a := apiCommand{settings: s, Command: cobra.Command{
 		Use: "close ACCOUNT", Short: "Close an account", Args: oneAccount,
 		Long: `Closes an account: no call is allowed any more, and auto-recharge buys nothing. Calls that
-were made, and payments that were asked for, still count. account set opens it again.
+were made, and payments that were asked for, still count. account set --reopen opens it again.
 
 ` + exitHelp,
 		Example: `  creditstream account close acme

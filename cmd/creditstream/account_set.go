@@ -25,7 +25,7 @@ type setConfig struct {
 	blocked                       []string
 	months                        int
 	overdraft, trigger, recharge  rating.Micros
-	blockHighRisk                 bool
+	blockHighRisk, reopen         bool
 	caps                          map[string]map[string]any
 }
 
@@ -45,6 +45,7 @@ func (c *setConfig) settings() *settings {
 	s.add("payment-method", "", matching(&c.paymentMethod, `[!-~]{1,128}`, "1 to 128 visible ASCII characters"), "what the payment service is to charge")
 	s.add("caps", "", c.orNone("caps", capTexts(&c.caps)), "at most so many requests, and so much money, a day and a month: "+
 		"some of day-count=N, day-amount=A, month-count=N, month-amount=A; those not given are none")
+	s.add("reopen", "", truth(&c.reopen), "open a closed account again; without it nothing is set there")
 	return s
 }
 
@@ -67,7 +68,7 @@ func newAccountSet(environ func() []string) *cobra.Command {
 	a := apiCommand{settings: s, check: func() []string { return c.wrong(s) }, Command: cobra.Command{
 		Use: "set ACCOUNT", Short: "Create an account, or change its settings", Args: oneAccount,
 		Long: `Sets what is given and leaves the rest as it is; the word none removes a setting. It
-prints the account. A closed account is opened again.
+prints the account. A closed account is changed only with --reopen, which opens it again.
 
 ` + exitHelp,
 		Example: `  creditstream account set acme --currency USD --low-balance 10,15%
@@ -114,6 +115,7 @@ func (c *setConfig) body(s *settings) map[string]any {
 	put(b, "overdraft_limit", "overdraft-limit", c.overdraft)
 	put(b, "blocked_prefixes", "blocked-prefixes", c.blocked)
 	put(b, "block_high_risk", "block-high-risk", c.blockHighRisk)
+	put(b, "reopen", "reopen", c.reopen)
 	put(auto, "enabled", "auto-recharge", c.auto == "on")
 	put(auto, "trigger", "trigger", c.trigger)
 	put(auto, "amount", "recharge-amount", c.recharge)

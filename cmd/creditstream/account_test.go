@@ -112,9 +112,12 @@ func TestAccountCommands(t *testing.T) {
 	}
 	out, _ = d.run(0, words("account show acme")...)
 	wants(t, out, "balance                 142.500000 USD", "lots valid              12 months", "high-risk destinations  allowed", "auto-recharge           off, idle")
-	d.refuses(words("account close acme"), "409 money_left", "142.500000 USD")
+	d.refuses(words("account close acme"), "409 money_left", "142.500000 USD", "or close it all the same with --force")
 	out, _ = d.run(0, words("account close acme --force")...)
 	wants(t, out, "status                  closed")
+	d.refuses(words("account set acme --lot-months 6"), "409 account_closed", "give --reopen")
+	out, _ = d.run(0, words("account set acme --lot-months 6 --reopen")...)
+	wants(t, out, "status                  active", "lots valid              6 months")
 	s.stop(t)
 }
 

@@ -136,11 +136,21 @@ func (p *apiPrinter) newKey() string {
 
 // change makes a change with a key, and prints the account as it is then.
 func (p *apiPrinter) change(ctx context.Context, api *apiClient, method, path string, body any) error {
-	b, err := api.change(ctx, &apiRequest{method: method, path: path, key: p.newKey(), body: body})
+	return p.carryOut(ctx, api, &apiRequest{method: method, path: path, key: p.newKey(), body: body})
+}
+
+// carryOut makes a change, and prints the account as it is then. When that cannot be
+// shown the change is made all the same.
+func (p *apiPrinter) carryOut(ctx context.Context, api *apiClient, r *apiRequest) error {
+	b, err := api.change(ctx, r)
 	if err != nil {
 		return err
 	}
-	return p.account(b)
+	if err := p.account(b); err != nil {
+		p.err = nil // said here
+		return unreadable(r, err)
+	}
+	return nil
 }
 
 func (p *apiPrinter) post(ctx context.Context, api *apiClient, path string, body any) error {

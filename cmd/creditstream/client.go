@@ -100,6 +100,8 @@ func (a *apiClient) change(ctx context.Context, r *apiRequest) ([]byte, error) {
 	switch {
 	case err != nil && neverSent(err):
 		return nil, err
+	case err != nil && status == http.StatusOK:
+		return nil, unreadable(r, err)
 	case err != nil:
 		return nil, &unknownError{fmt.Errorf("%w: nothing is known about this change", err), r.again()}
 	case status == http.StatusOK:
@@ -114,6 +116,12 @@ func (a *apiClient) change(ctx context.Context, r *apiRequest) ([]byte, error) {
 	return nil, p
 }
 
+// unreadable is the error of a change that was answered with 200, of which nothing
+// else is known.
+func unreadable(r *apiRequest, err error) error {
+	return &unknownError{fmt.Errorf("answered with 200, so probably applied, but what was answered is lost: %w", err), r.again()}
+}
+
 // neverSent reports whether no connection was made, or the name of the host or the
 // certificate was wrong.
 func neverSent(err error) bool {
@@ -125,6 +133,8 @@ func neverSent(err error) bool {
 	return verify || plain
 }
 
+// send sends a request. With an error the status is that of the answer, if one has
+// begun.
 func (a *apiClient) send(ctx context.Context, r *apiRequest) (status int, answer []byte, err error) {
 	var body io.Reader = http.NoBody
 	if r.body != nil {
@@ -152,9 +162,12 @@ func (a *apiClient) send(ctx context.Context, r *apiRequest) (status int, answer
 		return 0, nil, fmt.Errorf("ask the API (--url %s): %w", a.base, err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	answer, err = io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes))
+	answer, err = io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes+1))
 	if err != nil {
-		return 0, nil, fmt.Errorf("read the answer of the API: %w", err)
+		return res.StatusCode, nil, fmt.Errorf("read the answer of the API: %w", err)
+	}
+	if len(answer) > maxAnswerBytes {
+		return res.StatusCode, nil, fmt.Errorf("read the answer of the API: it is longer than %d MiB, the most that is read", maxAnswerBytes>>20)
 	}
 	return res.StatusCode, answer, nil
 }
@@ -192,6 +205,12 @@ func (p *problemError) unknown() bool {
 		p.Status == http.StatusServiceUnavailable && p.Type == ""
 }
 
+// flagged names flags of the command where the API names members of a body.
+func flagged(detail string) string {
+	return strings.NewReplacer(`close it all the same with {"force": true}`, "close it all the same with --force",
+		`send "reopen": true to open it again`, "give --reopen to open it again").Replace(detail)
+}
+
 // Error implements error: what the API says, and what to do here about it.
 func (p *problemError) Error() string {
 	var b strings.Builder
@@ -199,7 +218,7 @@ func (p *problemError) Error() string {
 	if r := p.reason(); r != "" {
 		b.WriteString(" " + safe(r))
 	}
-	b.WriteString(": " + safe(p.Detail))
+	b.WriteString(": " + safe(flagged(p.Detail)))
 	for _, e := range p.Errors {
 		b.WriteString("\n  " + safe(e.Location) + ": " + safe(e.Message))
 	}

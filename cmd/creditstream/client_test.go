@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 )
@@ -45,8 +46,20 @@ func TestAnswersThatAreNoSuccess(t *testing.T) {
 			answering(422, `{"status":422,"title":"x","detail":"validation failed","errors":[{"location":"body.amount","message":"is\u001bnone"}]}`), 1,
 			[]string{"422: validation failed\n  body.amount: is\\x1bnone"},
 		},
-		"cut off": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 3, []string{"nothing is known about this change", "with --key k1"}},
-		"no JSON": {answering(200, "ok"), 1, []string{"read the answer of the API"}},
+		"cut off":  {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 3, []string{"nothing is known about this change", "with --key k1"}},
+		"no JSON":  {answering(200, "ok"), 3, []string{"answered with 200", "read the answer of the API", "with --key k1"}},
+		"too long": {answering(200, `{"id":"`+strings.Repeat("x", 4<<20)+`"}`), 3, []string{"answered with 200", "longer than 4 MiB", "with --key k1"}},
+		"half of it": {
+			func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Length", "100")
+				_, _ = w.Write([]byte(`{"id":`))
+			}, 3,
+			[]string{"answered with 200", "unexpected EOF", "with --key k1"},
+		},
+		"a flag": {
+			answering(409, `{"type":"urn:creditstream:problem:account_closed","status":409,"detail":"The account is closed: send \"reopen\": true to open it again. Nothing changed."}`), 1,
+			[]string{"give --reopen to open it again"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -74,6 +87,29 @@ func answering(code int, body string) http.HandlerFunc {
 		w.Header().Set("Content-Type", problemType)
 		w.WriteHeader(code)
 		_, _ = w.Write([]byte(body))
+	}
+}
+
+// A result has no key; a change that cannot be shown is one that was made; and what
+// is only read has no safe repeat to tell of.
+func TestAnswersThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(answering(200, "ok"))
+	defer srv.Close()
+	d := &desk{T: t, url: srv.URL}
+	for _, args := range []string{"recharge result acme/1 --declined x", "recharge result acme/1 --declined x --json"} {
+		_, errs := d.run(3, words(args)...)
+		wants(t, errs, "answered with 200", "run the same command again: it counts once")
+		if strings.Contains(errs, "--key") {
+			t.Errorf("%s has no --key: %s", args, errs)
+		}
+	}
+	_, errs := d.run(3, words("account top-up acme --amount 5 --json")...)
+	wants(t, errs, "answered with 200", "run the same command again with --key ")
+	d.refuses(words("account show acme"), "read the answer of the API")
+	out, _ := d.run(0, "recharge", "result", "--help")
+	if strings.Contains(out, "--key") {
+		t.Errorf("there is no --key: %s", out)
 	}
 }
 

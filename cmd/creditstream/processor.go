@@ -354,9 +354,14 @@ func (p *processor) prepareOnce(ctx context.Context) (int, error) {
 	return partitions, nil
 }
 
+// ready returns what is waited for in words that anybody may read: /readyz needs no
+// token, and errors of Kafka and Redis have addresses and names in them.
 func (p *processor) ready() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if w, is := errors.AsType[*waitFor](p.startup); is {
+		return errors.New("waiting for " + w.what)
+	}
 	if p.startup != nil {
 		return p.startup
 	}

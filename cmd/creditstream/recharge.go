@@ -60,7 +60,8 @@ func newRechargeResult(environ func() []string) *cobra.Command {
 prints the account. A recharge is credited once: the same result may be sent again, and
 late.
 
-` + exitHelp,
+Exit codes: 0 it is done; 1 it was refused; 2 it was not understood; 3 nobody knows yet
+what became of it: the same command says so, and counts once.`,
 		Example: `  creditstream recharge result acme/7 --amount 50.00 --currency USD
   creditstream recharge result acme/7 --declined expired_card`,
 	}}
@@ -76,11 +77,7 @@ late.
 		if code == "" {
 			body = map[string]any{"status": "succeeded", "amount": m, "currency": currency}
 		}
-		b, err := api.change(ctx, &apiRequest{method: http.MethodPost, path: rechargePath(args[0]) + "/result", body: body})
-		if err != nil {
-			return err
-		}
-		return p.account(b)
+		return p.carryOut(ctx, api, &apiRequest{method: http.MethodPost, path: rechargePath(args[0]) + "/result", body: body})
 	}
 	return a.build(&c, environ)
 }

@@ -26,8 +26,8 @@ func (p *plant) unready() {
 		code, body, err := request(p.t, http.MethodGet, "http://"+p.http+"/readyz", nil, "")
 		if err == nil && code == http.StatusOK {
 			err = errors.New(body)
-		} else if code == http.StatusServiceUnavailable {
-			err = nil
+		} else if strings.Contains(body, p.redis.Addr()) || strings.Contains(body, "cdrs") {
+			p.t.Errorf("what is for the log alone is told to anybody: %s", body)
 		}
 		return err
 	})

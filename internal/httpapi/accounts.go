@@ -120,7 +120,7 @@ func (s *server) accountRoutes() {
 	}, s.getAccount)
 	route(s, auth.Admin, s.bodyOperation(huma.Operation{
 		OperationID: "put-account", Method: http.MethodPut, Path: "/v1/accounts/{id}", Summary: "Create or change an account",
-		Description: "Fields given are set, null removes, the others stay as they are. A closed account is opened again.",
+		Description: "Fields given are set, null removes, the others stay as they are. A closed account is changed only by a body that opens it again.",
 	}), s.putAccount)
 }
 
@@ -166,6 +166,9 @@ func (s *server) putAccount(ctx context.Context, in *putInput) (*changeOutput, e
 	c := &balance.Command{Type: balance.PutAccount, Account: string(in.ID), ID: idOf("put", in.Key), Put: in.Body.settings(&f)}
 	if len(f) > 0 {
 		return nil, f.problem()
+	}
+	if n := c.Put.AutoRecharge; n != nil && !n.Null {
+		n.Value.Most = new(s.opt.MaxPurchase)
 	}
 	if c.Put.Currency == "" {
 		if _, err := s.read(ctx, string(in.ID)); errors.Is(err, balance.ErrUnknownAccount) {

@@ -86,6 +86,7 @@ func TestPutMakesTheCommandThatTheBodySays(t *testing.T) {
 	t.Parallel()
 	yes, no, pm := true, false, "pm_2"
 	auto := func(a balance.AutoRecharge) *balance.Settings {
+		a.Most = micros(t, "100000") // not of the body
 		return &balance.Settings{AutoRecharge: &balance.Nullable[balance.AutoRecharge]{Value: a}}
 	}
 	levels := func(m ...rating.Micros) *balance.Nullable[[]balance.Level] {

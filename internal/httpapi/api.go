@@ -48,7 +48,8 @@ type Options struct {
 	Rater     rater
 	Authorize Authorize
 	Now       func() time.Time
-	// Ready returns nil when this process does its work, else what it waits for.
+	// Ready returns nil when this process does its work, else what it waits for, in words
+	// for anybody: /readyz needs no token.
 	// It is called by many goroutines. Default: always ready.
 	Ready func() error
 
@@ -156,7 +157,7 @@ func (s *server) document(pattern, contentType string, write func(*huma.OpenAPI)
 // changeOperation completes an operation that makes a change.
 func (s *server) changeOperation(op huma.Operation) huma.Operation {
 	op.DefaultStatus, op.Responses = http.StatusOK, s.changeResponses()
-	op.Errors = append(op.Errors, http.StatusForbidden, http.StatusConflict, http.StatusServiceUnavailable)
+	op.Errors = append(op.Errors, http.StatusBadRequest, http.StatusForbidden, http.StatusConflict, http.StatusServiceUnavailable)
 	return op
 }
 
@@ -164,6 +165,6 @@ func (s *server) changeOperation(op huma.Operation) huma.Operation {
 func (s *server) bodyOperation(op huma.Operation) huma.Operation {
 	op = s.changeOperation(op)
 	op.MaxBodyBytes, op.BodyReadTimeout = maxBodyBytes, s.opt.BodyTimeout
-	op.Errors = append(op.Errors, http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+	op.Errors = append(op.Errors, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	return op
 }

@@ -1,10 +1,14 @@
 package httpapi_test
 
 import (
+	"context"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/internal/httpapi"
 )
 
@@ -70,7 +74,13 @@ func TestClosingAnAccount(t *testing.T) {
 	r.do(closing, `{"force":true}`, key).is(200, `"status":"closed"`)
 	r.do(closing, "").is(200, `"status":"closed"`) // done already
 	r.do(recharges+"1/result", `{"status":"succeeded","amount":"50","currency":"USD"}`).is(200, `"balance":"50.500000"`, `"status":"closed"`)
-	r.do(acme, `{}`).is(200, `"status":"active"`)
+	for _, body := range []string{`{}`, `{"currency":"USD"}`, `{"reopen":false}`} {
+		r.do(acme, body).is(409, `\"reopen\": true`).because("account_closed")
+	}
+	r.do(acme, `{"reopen":null}`).is(422, "body.reopen")
+	r.do("GET /v1/accounts/acme", "").is(200, `"status":"closed"`)
+	r.do(acme, `{"reopen":true}`).is(200, `"status":"active"`)
+	r.do(acme, `{"reopen":true}`).is(200, `"status":"active"`)
 	if n := r.told("account.closed"); n != 1 {
 		t.Errorf("closed %d times", n)
 	}
@@ -78,6 +88,46 @@ func TestClosingAnAccount(t *testing.T) {
 	r.call("spent", "1")
 	r.do("POST /v1/accounts/spent/close", `{}`).is(200, `"status":"closed"`, `"balance":"-1.000000"`)
 	r.do(closing, `{"forced":true}`).is(422, "body.forced")
+}
+
+// The same key and body have the same answer, whatever the account holds by then.
+func TestClosingTwiceUnderOneKey(t *testing.T) {
+	t.Parallel()
+	r := startReal(t)
+	r.do(acme, `{"currency":"USD"}`).is(200)
+	r.do(closing, "", key).is(200, `"status":"closed"`)
+	r.do(acme, `{"reopen":true}`).is(200)
+	r.do(topUp, `{"amount":"5"}`, key).is(200)
+	r.do(closing, "", key).is(200, `"status":"active"`, `"balance":"5.000000"`)
+	r.do(closing, `{"force":false}`, key).is(200, `"status":"active"`)
+	r.do(closing, `{"force":true}`, key).is(409).because("idempotency_key_reused")
+	r.do(closing, `{"force":true}`, keyed("k2")).is(200, `"status":"closed"`)
+	r.do(closing, "", keyed("k2")).is(409).because("idempotency_key_reused")
+	r.do("GET /v1/accounts/acme", "").is(200, `"status":"closed"`)
+}
+
+// Of two keys one would count, and the client could not know which.
+func TestTwoKeysAreRefused(t *testing.T) {
+	t.Parallel()
+	c := start(t, newWorld())
+	c.do(acme, complete).is(200)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.url+"/v1/accounts/acme/top-ups", strings.NewReader(`{"amount":"5"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = http.Header{"Content-Type": {"application/json"}, "Idempotency-Key": {"k1", "k1"}}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusBadRequest || !strings.Contains(string(b), "idempotency_key_twice") {
+		t.Errorf("%s %s, %v", res.Status, b, err)
+	}
+	if n := len(c.commands(1)); n != 0 {
+		t.Errorf("%d commands in the log", n)
+	}
 }
 
 func TestAmountsThatCannotBePaid(t *testing.T) {
@@ -105,8 +155,49 @@ func TestAmountsThatCannotBePaid(t *testing.T) {
 		r.do("POST "+at+"/top-ups", `{"amount":"501"}`, keyed("k3")).is(422, "500.000000", "--max-purchase").because("above_max_purchase")
 		r.do("POST "+at+"/grants", grant("501"), keyed("k3")).is(422).because("above_max_purchase")
 		r.do("PUT "+at, auto("501")).is(422, "auto_recharge.amount").because("above_max_purchase")
+		r.do("PUT "+at, `{"auto_recharge":{"trigger":"500.000001"}}`).is(422, "auto_recharge.trigger 500.000001").because("above_max_purchase")
+		r.do("PUT "+at, `{"auto_recharge":{"trigger":"500"}}`).is(200)
 	}
 	r.do("POST /v1/accounts/nobody/top-ups", `{"amount":"0.001"}`, key).is(404).because("unknown_account")
+}
+
+// A request closes a large gap with at most what may be bought at once: each command
+// that sets auto-recharge says how much that is, and no body does.
+func TestAutoRechargeIsBoundedByMaxPurchase(t *testing.T) {
+	t.Parallel()
+	c := start(t, newWorld(), func(o *httpapi.Options) { o.MaxPurchase = *micros(t, "500") })
+	a := c.do(acme, complete).is(200)
+	c.do(acme, `{"auto_recharge":{}}`).is(200)
+	for i, put := range c.commands(0) {
+		if m := put.Put.AutoRecharge.Value.Most; m == nil || *m != *micros(t, "500") {
+			t.Errorf("command %d bounds a request to %v", i, m)
+		}
+	}
+	if strings.Contains(a.text, "most") {
+		t.Errorf("the account tells of it: %s", a.text)
+	}
+	c.do(acme, `{"auto_recharge":{"most":"9"}}`).is(422, "most")
+	c.do(acme, `{"auto_recharge":null}`).is(200)
+	c.do(acme, `{"low_balance":["5"]}`).is(200)
+	for _, put := range c.commands(2) {
+		if n := put.Put.AutoRecharge; n != nil && !n.Null {
+			t.Errorf("auto-recharge is set: %+v", n.Value)
+		}
+	}
+}
+
+// blurred is a world whose accounts cannot be read, but for what a switch asks.
+type blurred struct{ *world }
+
+func (blurred) Account(context.Context, string) (*balance.Account, error) { return nil, errAway }
+
+// The currency is read without the lots, of which there may be thousands.
+func TestTheCurrencyIsReadAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	start(t, w).do(acme, complete).is(200)
+	c := start(t, w, func(o *httpapi.Options) { o.Accounts = blurred{w} })
+	c.do(topUp, `{"amount":"0.001"}`, key).is(422, "cannot be paid in USD").because("amount_not_payable")
 }
 
 // Without Redis nobody can say whether a part of a unit can be paid; whole units

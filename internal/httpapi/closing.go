@@ -25,14 +25,16 @@ func (s *server) closeRoute() {
 	route(s, auth.Admin, s.bodyOperation(huma.Operation{
 		OperationID: "close-account", Method: http.MethodPost, Path: "/v1/accounts/{id}/close", Summary: "Close an account",
 		Description: "authorize allows it no more calls and auto-recharge buys nothing more. Calls that were made, and payments that were asked for, still count. " +
-			"It is refused while money is left or a recharge waits for its result, unless forced. A PUT opens it again.",
+			"It is refused while money is left or a recharge waits for its result, unless forced. A PUT with reopen opens it again.",
 		Errors: []int{http.StatusNotFound},
 	}), s.close)
 }
 
 func (s *server) close(ctx context.Context, in *closeInput) (*changeOutput, error) {
-	c := &balance.Command{Type: balance.CloseAccount, Account: string(in.ID), ID: idOf("close", in.Key)}
-	if in.Body == nil || !in.Body.Force {
+	c := &balance.Command{
+		Type: balance.CloseAccount, Account: string(in.ID), ID: idOf("close", in.Key), Force: in.Body != nil && in.Body.Force,
+	}
+	if !c.Force {
 		if err := s.mayClose(ctx, c); err != nil {
 			return s.refuse(ctx, c, err)
 		}
@@ -42,8 +44,14 @@ func (s *server) close(ctx context.Context, in *closeInput) (*changeOutput, erro
 
 // mayClose refuses to close an account that has money, or may get some. It asks
 // whoever closes to look, and is no guard: the command closes whatever it finds,
-// and money that comes after this look is left in the account.
+// and money that comes after this look is left in the account. What was decided
+// under this key before is not asked for again.
 func (s *server) mayClose(ctx context.Context, c *balance.Command) error {
+	if _, found, err := s.opt.Accounts.CommandResult(ctx, c.Account, c.ID); err != nil {
+		return s.storeAway(ctx, c.Account, err)
+	} else if found {
+		return nil
+	}
 	a, err := s.read(ctx, c.Account)
 	if errors.Is(err, balance.ErrUnknownAccount) {
 		return unknown(c)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -25,8 +26,8 @@ func TestHealth(t *testing.T) {
 	if a := c.do("GET /readyz", "").is(200, "ready"); !strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") {
 		t.Errorf("Content-Type %q", a.header.Get("Content-Type"))
 	}
-	c.change(func() { c.notReady = errAway })
-	c.do("GET /readyz", "").is(503, errAway.Error()).because("not_ready")
+	c.change(func() { c.notReady = errors.New("waiting for Redis") })
+	c.do("GET /readyz", "").is(503, `"waiting for Redis"`).because("not_ready")
 	c.do("GET /livez", "").is(200)
 }
 

@@ -80,6 +80,10 @@ func (g *guard) HandleFunc(pattern string, h func(http.ResponseWriter, *http.Req
 		if err != nil {
 			panic(err) // front answers it
 		}
+		if len(r.Header.Values("Idempotency-Key")) > 1 { // one of them would count, and nobody knows which
+			writeProblem(w, problem(http.StatusBadRequest, reasonTwoKeys, "There are several headers Idempotency-Key: send one. Nothing changed."))
+			return
+		}
 		r.Body = &wholeBody{r.Body, w}
 		h(w, r.WithContext(context.WithValue(r.Context(), askerKey{}, asker{c, r.RemoteAddr})))
 	})

@@ -54,17 +54,17 @@ func (s *server) getLedger(ctx context.Context, in *ledgerInput) (*ledgerOutput,
 	if err != nil {
 		return nil, err
 	}
-	entries, err := s.opt.Lists.Ledger(ctx, a.ID, in.Before, in.Limit)
+	entries, err := s.opt.Lists.Ledger(ctx, a.ID, in.Before, in.Limit+1) // one more: older ones may be gone
 	if err != nil {
 		return nil, s.storeAway(ctx, a.ID, err)
 	}
 	page := &ledger{Currency: a.Currency, Entries: make([]ledgerEntry, 0, len(entries))}
+	if len(entries) > in.Limit {
+		entries = entries[:in.Limit]
+		page.Next = entries[in.Limit-1].Number
+	}
 	for _, e := range entries {
 		page.Entries = append(page.Entries, ledgerEntry{Number: e.Number, Kind: e.Kind, Amount: e.Amount, At: e.At, Reference: e.Reference})
-		page.Next = e.Number
-	}
-	if page.Next == 1 {
-		page.Next = 0
 	}
 	return &ledgerOutput{Body: page}, nil
 }

@@ -1,12 +1,16 @@
 package httpapi_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/httpapi"
 )
 
 func TestAccountsAreListedAcrossShards(t *testing.T) {
@@ -107,5 +111,29 @@ func TestTheLedgerIsReadNewestFirst(t *testing.T) {
 	}
 	for _, bad := range []string{"limit=0", "limit=101", "before=0", "before=x"} {
 		r.do("GET /v1/accounts/acme/ledger?"+bad, "").is(422)
+	}
+}
+
+// A trimmedLedger has the entries 5, 4 and 3: older ones are not kept.
+type trimmedLedger struct{ *world }
+
+func (trimmedLedger) Ledger(_ context.Context, _ string, before int64, limit int) (entries []balance.LedgerEntry, err error) {
+	for n := int64(5); n >= 3 && len(entries) < limit; n-- {
+		if before == 0 || n < before {
+			entries = append(entries, balance.LedgerEntry{Number: n, Kind: "top_up"})
+		}
+	}
+	return entries, nil
+}
+
+func TestTheLastPageOfATrimmedLedgerHasNoNext(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	c := start(t, w, func(o *httpapi.Options) { o.Lists = trimmedLedger{w} })
+	c.do(acme, `{"currency":"USD"}`).is(200)
+	for query, next := range map[string]any{"": nil, "limit=3": nil, "limit=2": 4.0, "limit=1&before=5": 4.0, "limit=1&before=4": nil, "limit=2&before=4": nil} {
+		if a := c.do("GET /v1/accounts/acme/ledger?"+query, "").is(200); a.body["next"] != next {
+			t.Errorf("%s: next %v, want %v", query, a.body["next"], next)
+		}
 	}
 }

@@ -20,6 +20,7 @@ const (
 	reasonCrossOrigin     = "cross_origin"
 	reasonUnknown         = "unknown_account"
 	reasonNeedsCurrency   = "currency_required"
+	reasonTwoKeys         = "idempotency_key_twice"
 	reasonBody            = "body_unreadable"
 	reasonNotApplied      = "not_applied"
 	reasonInvalid         = "invalid"

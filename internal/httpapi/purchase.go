@@ -29,13 +29,17 @@ func purchase(c *balance.Command) (at string, m *rating.Micros) {
 // changes. An account that is not there has none; the log decides whether the
 // command finds one.
 func (s *server) checkPurchase(ctx context.Context, c *balance.Command) error {
+	if c.Put != nil && c.Put.AutoRecharge != nil {
+		if t := c.Put.AutoRecharge.Value.Trigger; t != nil && *t > s.opt.MaxPurchase {
+			return s.aboveLimit("auto_recharge.trigger", *t)
+		}
+	}
 	at, m := purchase(c)
 	if m == nil {
 		return nil
 	}
 	if *m > s.opt.MaxPurchase {
-		return problem(http.StatusUnprocessableEntity, reasonAboveLimit,
-			"%s %s is more than may be bought at once: at most %s is allowed, which --max-purchase of creditstream says. Nothing changed.", at, *m, s.opt.MaxPurchase)
+		return s.aboveLimit(at, *m)
 	}
 	if *m%wholeUnit == 0 {
 		return nil
@@ -51,18 +55,23 @@ func (s *server) checkPurchase(ctx context.Context, c *balance.Command) error {
 	return nil
 }
 
+func (s *server) aboveLimit(at string, m rating.Micros) error {
+	return problem(http.StatusUnprocessableEntity, reasonAboveLimit,
+		"%s %s is more than may be bought at once: at most %s is allowed, which --max-purchase of creditstream says. Nothing changed.", at, m, s.opt.MaxPurchase)
+}
+
 // currencyOf returns the currency that the command names, else that of its account;
 // "" when it is not there.
 func (s *server) currencyOf(ctx context.Context, c *balance.Command) (string, error) {
 	if c.Put != nil && c.Put.Currency != "" {
 		return c.Put.Currency, nil
 	}
-	a, err := s.opt.Accounts.Account(ctx, c.Account)
+	standing, err := s.opt.Authorize.Standings.Standing(ctx, c.Account)
 	switch {
 	case errors.Is(err, balance.ErrUnknownAccount):
 		return "", nil
 	case err != nil:
 		return "", s.storeAway(ctx, c.Account, err)
 	}
-	return a.Currency, nil
+	return standing.Currency, nil
 }

@@ -63,7 +63,7 @@ func startReal(t *testing.T, options ...func(*httpapi.Options)) *reality {
 		t.Fatal(err)
 	}
 	r.client = start(t, newWorld(), append([]func(*httpapi.Options){func(o *httpapi.Options) {
-		o.Accounts, o.Lists, o.Commands = r.store, r.store, r
+		o.Accounts, o.Lists, o.Commands, o.Authorize.Standings = r.store, r.store, r, r.store
 	}}, options...)...)
 	return r
 }

@@ -15,6 +15,8 @@ func refusal(code string, c *balance.Command) error {
 	switch code {
 	case "already_credited", "already_answered", "already_closed":
 		return nil
+	case "account_closed":
+		text = `The account is closed: send "reopen": true to open it again. Nothing changed.`
 	case "currency_is_fixed":
 		text = "The currency of an account cannot be changed. Nothing changed."
 	case "auto_recharge_incomplete":

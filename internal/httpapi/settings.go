@@ -15,6 +15,7 @@ type settings struct {
 	Overdraft     field[amount]               `json:"overdraft_limit,omitzero" nullable:"true" doc:"How far below zero authorize lets a call go; null: not at all"`
 	Blocked       field[[]prefix]             `json:"blocked_prefixes,omitzero" nullable:"true" maxItems:"100" doc:"authorize allows no call to a number that begins with one of these; null removes all"`
 	BlockHighRisk field[bool]                 `json:"block_high_risk,omitzero" doc:"Whether authorize blocks destinations that frauds call; true until it is set"`
+	Reopen        field[bool]                 `json:"reopen,omitzero" doc:"true opens a closed account again; without it a PUT to one is refused"`
 	AutoRecharge  field[autoRechargeSettings] `json:"auto_recharge,omitzero" nullable:"true" doc:"Members given are set, the others stay; null removes all"`
 }
 
@@ -47,6 +48,9 @@ func (b *settings) settings(f *findings) *balance.Settings {
 	}
 	if c := notNull(f, "body.currency", b.Currency); c != nil {
 		s.Currency = string(*c)
+	}
+	if again := notNull(f, "body.reopen", b.Reopen); again != nil {
+		s.Reopen = *again
 	}
 	return s
 }
