@@ -97,6 +97,7 @@ func (p *Account) put(s *balance.Settings) string {
 		}
 	}
 	p.recharge(auto, trigger, amount, method, caps)
+	p.limit(s.AutoRecharge)
 	if s.LotMonths != nil {
 		p.valid = 12
 		if !s.LotMonths.Null {
@@ -112,15 +113,19 @@ func (p *Account) put(s *balance.Settings) string {
 			p.overdraft = bigOf(&s.OverdraftLimit.Value)
 		}
 	}
-	if r := s.AutoRecharge; r != nil && r.Null {
-		p.most = nil
-	} else if r != nil && r.Value.Most != nil {
-		p.most = bigOf(r.Value.Most)
-	}
 	p.Currency = cmp.Or(s.Currency, p.Currency)
 	p.Closed = false
 	p.seen++
 	return ""
+}
+
+// limit sets the most that one request may ask for.
+func (p *Account) limit(r *balance.Nullable[balance.AutoRecharge]) {
+	if r != nil && r.Null {
+		p.most = nil
+	} else if r != nil && r.Value.Most != nil {
+		p.most = bigOf(r.Value.Most)
+	}
 }
 
 // recharge sets auto-recharge, and ends what waits for other settings.
