@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -37,14 +38,12 @@ func (r *run) attack(ctx context.Context) error {
 
 // inject carries out one fault and prints its line.
 func (r *run) inject(ctx context.Context, f *Fault) {
-	if f.Kind.lane() == laneRedis && f.Kind != Restore && f.of(9, 4) == 0 || f.Kind == Restore && !r.hasBackup() {
+	if f.Kind.lane() == laneRedis && !r.hasBackup() {
 		if err := r.servers.backup(ctx); err != nil {
 			r.trouble("back up: %s", err)
 		}
-	}
-	if f.Kind == Restore {
-		if err := sleep(ctx, f.between(8, time.Second, 10*time.Second)); err != nil {
-			return
+		if f.Kind == Restore && sleep(ctx, f.between(8, 10*time.Second, 20*time.Second)) != nil {
+			return // the copy is to be older
 		}
 	}
 	r.watch.fault(f.Kind)
@@ -58,6 +57,11 @@ func (r *run) inject(ctx context.Context, f *Fault) {
 		return
 	}
 	r.say("%-15s %s", f.Kind, what)
+	if f.Kind == Restore { // the next one takes another copy
+		if err := os.RemoveAll(filepath.Join(r.cfg.Dir, "backup")); err != nil {
+			r.trouble("remove a copy: %s", err)
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.report.Faults[f.Kind]++
@@ -79,7 +83,7 @@ func (r *run) hurt(ctx context.Context, f *Fault) (string, error) {
 	case BrokerKill:
 		return r.brokerKill(ctx, f)
 	case LeaderMove:
-		return r.leaderMove(ctx)
+		return r.leaderMove(ctx, f)
 	case RedisKill:
 		return r.servers.redisKill(ctx, f)
 	case AOFCut:
@@ -159,9 +163,25 @@ func (r *run) brokerKill(ctx context.Context, f *Fault) (string, error) {
 	return fmt.Sprintf("broker of port %d, started after %s", b.port, down.Round(time.Millisecond)), r.servers.startKafka(ctx)
 }
 
-// leaderMove elects the preferred leaders: after a broker was killed and is back,
-// others lead what was its.
-func (r *run) leaderMove(ctx context.Context) (string, error) {
+// leaderMove has a broker hand over what it leads and end, and then elects the
+// preferred leaders again.
+func (r *run) leaderMove(ctx context.Context, f *Fault) (string, error) {
+	b := &r.servers.brokers[f.of(0, len(r.servers.brokers))]
+	pid, err := b.pid()
+	if err == nil {
+		err = b.signal(syscall.SIGTERM) // it hands its partitions over
+	}
+	if err == nil {
+		err = until(ctx, 30*time.Second, "end of "+b.dir, func() error {
+			return gone(pid)
+		})
+	}
+	if err == nil {
+		err = r.servers.startKafka(ctx)
+	}
+	if err != nil {
+		return "", err
+	}
 	moved := 0
 	for _, topic := range []string{topicCDRs, topicCommands, topicRated, topicRequests, topicAlerts, topicLetters} {
 		partitions := make([]int, r.cfg.Partitions)
@@ -178,7 +198,7 @@ func (r *run) leaderMove(ctx context.Context) (string, error) {
 			}
 		}
 	}
-	return strconv.Itoa(moved) + " partitions have another leader", nil
+	return fmt.Sprintf("broker of port %d hands over and is back, %d partitions have another leader again", b.port, moved), nil
 }
 
 // network spoils the way to one server, of Kafka or Redis, or to all of one of them.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -252,10 +253,7 @@ func (s *servers) backup(ctx context.Context) error {
 		if err := os.MkdirAll(dir, 0o750); err != nil {
 			return err
 		}
-		conf, err := os.ReadFile(filepath.Join(m.dir, "nodes.conf")) //nolint:gosec // our own file
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, "nodes.conf"), conf, 0o600)
-		}
+		err := copyFile(m.dir, dir, "nodes.conf")
 		if err == nil && m.master == "" {
 			err = copyAOF(ctx, m, filepath.Join(dir, "appendonlydir"))
 		}
@@ -264,6 +262,14 @@ func (s *servers) backup(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func copyFile(from, to, name string) error {
+	b, err := fs.ReadFile(os.DirFS(from), name)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(to, name), b, 0o600)
 }
 
 // copyAOF copies the append-only files of a node that goes on writing them: it
@@ -389,7 +395,15 @@ func (s *servers) moveSlot(ctx context.Context, from *node, to member, slot int6
 		return keys, err
 	}
 	// the new owner first: else, should it die in between, nobody had the slot
-	slices.SortFunc(all, func(a, b member) int { return boolOrder(a.id == to.id) - boolOrder(b.id == to.id) })
+	slices.SortFunc(all, func(a, b member) int {
+		switch to.id {
+		case a.id:
+			return -1
+		case b.id:
+			return 1
+		}
+		return 0
+	})
 	for _, m := range all {
 		if m.master == "" {
 			_, err2 := m.on(ctx, "cluster", "setslot", slot, "node", to.id)
@@ -397,11 +411,4 @@ func (s *servers) moveSlot(ctx context.Context, from *node, to member, slot int6
 		}
 	}
 	return keys, err
-}
-
-func boolOrder(first bool) int {
-	if first {
-		return 0
-	}
-	return 1
 }

@@ -107,8 +107,7 @@ func readEvent(rec *Record) (*event, error) {
 func (j *judge) events() {
 	said := map[string][]byte{}        // by id
 	told := map[string]string{}        // by account and key: the id
-	last := map[string]*event{}        // by account, of those that say whether it is below zero
-	crossings := map[string][]*event{} // the same, all of them
+	crossings := map[string][]*event{} // by account, of those that say whether it is below zero
 	for i := range j.logs.Alerts {
 		rec := &j.logs.Alerts[i]
 		e, err := readEvent(rec)
@@ -128,9 +127,6 @@ func (j *judge) events() {
 		j.eventOne(rec, e, told)
 		if e.kind == "balance.depleted" || e.kind == "balance.restored" {
 			crossings[e.account] = append(crossings[e.account], e)
-			if l := last[e.account]; l == nil || e.sequence > l.sequence {
-				last[e.account] = e
-			}
 		}
 	}
 	for id, s := range j.accounts {
@@ -139,11 +135,7 @@ func (j *judge) events() {
 				j.find(CheckEvents, "%s: no event says %s", id, key)
 			}
 		}
-		below := last[id] != nil && last[id].kind == "balance.depleted"
-		if below != (s.Balance().Sign() < 0) {
-			j.find(CheckEvents, "%s has %s, and the last event says below zero: %t", id, decimal(s.Balance()), below)
-		}
-		j.alternate(crossings[id])
+		j.crossed(s, crossings[id])
 	}
 }
 
@@ -188,13 +180,18 @@ func (j *judge) eventOne(rec *Record, e *event, told map[string]string) {
 	}
 }
 
-// alternate checks that an account went below zero and back in turns, unless some
-// of the events belong to abandoned timelines.
-func (j *judge) alternate(all []*event) {
+// crossed checks that the newest event says whether an account is below zero, and
+// that it went there and back in turns, unless some of the events belong to
+// abandoned timelines.
+func (j *judge) crossed(s *subject, all []*event) {
+	slices.SortFunc(all, func(a, b *event) int { return cmp.Compare(a.sequence, b.sequence) })
+	below := len(all) > 0 && all[len(all)-1].kind == "balance.depleted"
+	if below != (s.Balance().Sign() < 0) {
+		j.find(CheckEvents, "%s has %s, and the newest event says below zero: %t", s.ID, decimal(s.Balance()), below)
+	}
 	if j.logs.WentBack {
 		return
 	}
-	slices.SortFunc(all, func(a, b *event) int { return cmp.Compare(a.sequence, b.sequence) })
 	for i, e := range all {
 		want := "balance.depleted"
 		if i%2 == 1 {

@@ -49,6 +49,11 @@ func (j *judge) payments() {
 		}
 		seen[id] = true
 	}
+	j.needed(seen)
+}
+
+// needed checks that what commands ask for is requested, and was needed.
+func (j *judge) needed(seen map[string]bool) {
 	for account, s := range j.accounts {
 		for n, a := range s.asked {
 			id := account + "/" + strconv.FormatInt(n, 10)

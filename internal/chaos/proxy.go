@@ -153,42 +153,46 @@ func (p *proxy) pass(ctx context.Context, l *link, from, to net.Conn, asked chan
 // write passes bytes on as the mood has it.
 func (p *proxy) write(ctx context.Context, l *link, to net.Conn, b []byte, asked chan struct{}) error {
 	mood, left := p.spoilt(l)
-	switch mood {
-	case LostReply:
-		if to == l.server {
-			select {
-			case asked <- struct{}{}: // what is answered from now on is lost
-			default:
-			}
-			break
-		}
+	var err error
+	switch {
+	case mood == LostReply && to == l.server:
 		select {
-		case <-asked:
-			return errSpoilt
+		case asked <- struct{}{}: // what is answered from now on is lost
 		default:
 		}
-	case Stall:
-		if err := sleep(ctx, left); err != nil {
-			return err
+	case mood == LostReply:
+		select {
+		case <-asked:
+			err = errSpoilt
+		default:
 		}
-	case Slow:
-		if err := sleep(ctx, 40*time.Millisecond); err != nil {
-			return err
-		}
-	case Sliced:
-		for len(b) > 7 && len(b) < 4<<10 { // larger ones would take longer than any timeout
-			if _, err := to.Write(b[:7]); err != nil {
-				return err
-			}
-			b = b[7:]
-			if err := sleep(ctx, 200*time.Microsecond); err != nil {
-				return err
-			}
-		}
-	default:
+	case mood == Stall:
+		err = sleep(ctx, left)
+	case mood == Slow:
+		err = sleep(ctx, 40*time.Millisecond)
+	case mood == Sliced:
+		b, err = slice(ctx, to, b)
 	}
-	_, err := io.Copy(to, bytes.NewReader(b))
+	if err == nil {
+		_, err = io.Copy(to, bytes.NewReader(b))
+	}
 	return err
+}
+
+// slice writes a few bytes at a time, and returns the last of them. What is large
+// goes at once: it would take longer than any timeout.
+func slice(ctx context.Context, to net.Conn, b []byte) ([]byte, error) {
+	const few, large = 7, 4 << 10
+	for len(b) > few && len(b) < large {
+		if _, err := to.Write(b[:few]); err != nil {
+			return nil, err
+		}
+		b = b[few:]
+		if err := sleep(ctx, 200*time.Microsecond); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
 }
 
 // sleep waits, or returns why it must not.

@@ -43,7 +43,7 @@ const perFinding = 20
 
 // Write prints the report for people.
 func (r *Report) Write(w io.Writer) {
-	p := func(format string, a ...any) { fmt.Fprintf(w, format+"\n", a...) }
+	p := func(format string, a ...any) { _, _ = fmt.Fprintf(w, format+"\n", a...) }
 	p("\n%-16s %6s  %s", "fault", "count", "recovery p50 / p99 / max")
 	var all []time.Duration
 	for _, k := range Kinds() {

@@ -8,10 +8,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -63,6 +65,7 @@ type run struct {
 // the product.
 func Run(ctx context.Context, cfg Config) (*Report, error) {
 	began := cfg.Now()
+	redis.SetLogger(silent{}) // that nodes are away is what we do
 	r := &run{
 		cfg: cfg, people: &people{shards: cfg.Shards, partitions: cfg.Partitions},
 		report: &Report{Seed: cfg.Seed, Faults: map[Kind]int{}},
@@ -78,6 +81,11 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	r.report.Took = cfg.Now().Sub(began)
 	return r.report, err
 }
+
+// silent takes what go-redis says by itself.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
 
 // say prints one line, with the time since the load began.
 func (r *run) say(format string, a ...any) {
@@ -101,8 +109,8 @@ func (r *run) setUp(ctx context.Context) (stop func(), err error) {
 	cfg := &r.cfg
 	var steps []func()
 	stop = func() {
-		for i := len(steps) - 1; i >= 0; i-- {
-			steps[i]()
+		for _, step := range slices.Backward(steps) {
+			step()
 		}
 	}
 	deck, logs := filepath.Join(cfg.Dir, "deck"), filepath.Join(cfg.Dir, "logs")
@@ -189,8 +197,8 @@ func (r *run) load(ctx context.Context) error {
 	paying, closeTill := context.WithCancel(ctx)
 	defer closeTill()
 	go func() { paid <- cashier.run(paying) }()
-	hours, close := context.WithCancel(ctx)
-	defer close()
+	hours, closeOffice := context.WithCancel(ctx)
+	defer closeOffice()
 	working.Go(func() { clerk.work(hours, max(20*time.Millisecond, cfg.Span/2000)) })
 	var wrote, hurt error
 	serving.Go(func() { r.guard(background) })
@@ -198,7 +206,7 @@ func (r *run) load(ctx context.Context) error {
 	attack.Go(func() { hurt = r.attack(ctx) })
 	wrote = board.run(ctx)
 	attack.Wait()
-	close()
+	closeOffice()
 	working.Wait()
 	if err := sleep(ctx, 4*time.Second); err != nil { // late answers of the payment service
 		return err

@@ -82,7 +82,7 @@ type Fault struct {
 
 // of picks one of n things; each of them by another part of Pick.
 func (f *Fault) of(part, n int) int {
-	return int(rand.New(rand.NewPCG(f.Pick, uint64(part))).IntN(n)) //nolint:gosec // a schedule, not a secret
+	return rand.New(rand.NewPCG(f.Pick, uint64(part))).IntN(n) //nolint:gosec // a schedule, not a secret
 }
 
 // between picks a duration.

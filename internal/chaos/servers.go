@@ -76,6 +76,16 @@ func (n *node) kill(ctx context.Context) error {
 	})
 }
 
+// gone returns nil when a process has ended, whether or not somebody has waited
+// for it.
+func gone(pid int) error {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil || bytes.Contains(stat, []byte(") Z ")) {
+		return nil //nolint:nilerr // no such process
+	}
+	return fmt.Errorf("process %d still runs", pid)
+}
+
 // until polls done every 50 ms until it returns nil; after limit its last error
 // is returned.
 func until(ctx context.Context, limit time.Duration, what string, done func() error) error {

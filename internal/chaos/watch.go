@@ -201,27 +201,36 @@ func (w *watch) marks(ctx context.Context, counts map[string]int) (map[kafka.Top
 		return nil, err
 	}
 	out := map[kafka.TopicPartition]int64{}
-	for topic, n := range counts {
-		for i := range n {
-			tp := kafka.TopicPartition{Topic: topic, Partition: i}
-			for s, r := range replies {
-				if topic == topicCommands && s%n != i {
-					continue // another partition has the commands of this shard
-				}
-				var mark int64
-				if text := r.Val()[topic+"/"+strconv.Itoa(i)]; text != "" {
-					first, _, _ := strings.Cut(text, " ")
-					if mark, err = strconv.ParseInt(first, 10, 64); err != nil {
-						return nil, err
-					}
-				}
-				if before, ok := out[tp]; !ok || mark < before {
-					out[tp] = mark
-				}
+	for s, r := range replies {
+		for _, tp := range sources(s, counts) {
+			mark, err := offsetOf(r.Val()[tp.Topic+"/"+strconv.Itoa(tp.Partition)])
+			if err != nil {
+				return nil, err
+			}
+			if before, ok := out[tp]; !ok || mark < before {
+				out[tp] = mark
 			}
 		}
 	}
 	return out, nil
+}
+
+// sources are the partitions that a shard is fed from: all of cdrs, and one of
+// commands.
+func sources(shard int, counts map[string]int) (out []kafka.TopicPartition) {
+	for i := range counts[topicCDRs] {
+		out = append(out, kafka.TopicPartition{Topic: topicCDRs, Partition: i})
+	}
+	return append(out, kafka.TopicPartition{Topic: topicCommands, Partition: shard % counts[topicCommands]})
+}
+
+// offsetOf is the first word of a mark; none is 0.
+func offsetOf(mark string) (int64, error) {
+	if mark == "" {
+		return 0, nil
+	}
+	first, _, _ := strings.Cut(mark, " ")
+	return strconv.ParseInt(first, 10, 64)
 }
 
 var errLag = errors.New("the stream does not come to its end")
