@@ -4,6 +4,7 @@
 package oracle
 
 import (
+	"cmp"
 	"fmt"
 	"math/big"
 	"slices"
@@ -106,7 +107,7 @@ func (p *Account) standing() []*Lot {
 	live := slices.DeleteFunc(slices.Clone(p.Lots), func(l *Lot) bool { return l.gone })
 	slices.SortFunc(live, func(a, b *Lot) int {
 		if a.expires != b.expires {
-			return int(a.expires/1000 - b.expires/1000) // times of the tests differ by minutes
+			return cmp.Compare(a.expires, b.expires)
 		}
 		return strings.Compare(a.name, b.name)
 	})
