@@ -205,11 +205,11 @@ func (s *servers) failover(ctx context.Context, f *Fault) (string, error) {
 	if err == nil {
 		_, err = m.on(ctx, "client", "kill", "type", "replica")
 	}
+	var after string
 	if err == nil {
-		err = sleep(ctx, f.between(1, 300*time.Millisecond, 1300*time.Millisecond)) // less than the node timeout
+		after, err = writes(ctx, m, replOffset(before), f.between(1, 300*time.Millisecond, 1300*time.Millisecond))
 	}
-	after, err2 := m.on(ctx, "info", "replication")
-	if err := errors.Join(err, err2, m.kill(ctx), r.signal(syscall.SIGCONT)); err != nil {
+	if err := errors.Join(err, m.kill(ctx), r.signal(syscall.SIGCONT)); err != nil {
 		return "", err
 	}
 	err = until(ctx, 30*time.Second, "an election", func() error {
@@ -221,6 +221,22 @@ func (s *servers) failover(ctx context.Context, f *Fault) (string, error) {
 	})
 	lost := replOffset(after) - replOffset(before)
 	return fmt.Sprintf("master %d, replica %d elected, %d bytes of writes lost", m.port, r.port, lost), errors.Join(err, s.startNode(ctx, m.node))
+}
+
+// writes waits at least a while, and until a master has written more than an
+// offset, but less long than the node timeout; it returns what the master says of
+// its replication.
+func writes(ctx context.Context, m member, offset int64, least time.Duration) (info string, err error) {
+	const step, most = 50 * time.Millisecond, 1700 * time.Millisecond
+	for waited := time.Duration(0); waited < most && (waited < least || replOffset(info) <= offset); waited += step {
+		if err := sleep(ctx, step); err != nil {
+			return "", err
+		}
+		if info, err = m.on(ctx, "info", "replication"); err != nil {
+			return "", err
+		}
+	}
+	return info, nil
 }
 
 func replOffset(info string) int64 {
@@ -371,7 +387,7 @@ func (s *servers) moveSlot(ctx context.Context, from *node, to member, slot int6
 	c := redis.NewClient(&redis.Options{Addr: from.addr()})
 	defer func() { _ = c.Close() }()
 	for {
-		batch, err := c.ClusterGetKeysInSlot(ctx, int(slot), 5).Result()
+		batch, err := c.ClusterGetKeysInSlot(ctx, int(slot), 2).Result()
 		if err != nil {
 			return keys, err
 		}
@@ -386,7 +402,7 @@ func (s *servers) moveSlot(ctx context.Context, from *node, to member, slot int6
 			return keys, fmt.Errorf("migrate slot %d: %w", slot, err)
 		}
 		keys += len(batch)
-		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+		if err := sleep(ctx, 50*time.Millisecond); err != nil { // half of a shard is here, half is there
 			return keys, err
 		}
 	}

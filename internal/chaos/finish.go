@@ -1,10 +1,15 @@
 package chaos
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -40,7 +45,26 @@ func (r *run) finish(ctx context.Context) error {
 	}
 	tally, findings := Judge(logs)
 	r.conclude(tally, append(findings, r.watch.findings...))
-	return nil
+	return r.verify(ctx)
+}
+
+// verify has the product compare its balances with its logs by itself.
+func (r *run) verify(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	command := func(args ...string) *exec.Cmd { return exec.CommandContext(ctx, r.cfg.Binary, args...) } //nolint:gosec // the binary under test
+	if err := command("verify", "--help").Run(); err != nil {
+		r.say("this creditstream has no command verify")
+		return nil //nolint:nilerr // stated above
+	}
+	out, err := command("verify", "--brokers", outside(r.servers.brokers), "--redis", outside(r.servers.nodes),
+		"--deck", filepath.Join(r.cfg.Dir, "deck")).CombinedOutput()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		r.find(CheckVerify, "exit status %d: %s", exit.ExitCode(), bytes.TrimSpace(out))
+		return nil
+	}
+	r.say("creditstream verify agrees")
+	return err
 }
 
 func (r *run) conclude(tally Tally, findings []Finding) {

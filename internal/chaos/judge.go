@@ -27,12 +27,13 @@ const (
 	CheckLag      Check = "lag"      // all is applied and committed within the limit
 	CheckProcess  Check = "process"  // no processor ends by itself, or does not end when told
 	CheckAPI      Check = "api"      // no account that exists is said not to
+	CheckVerify   Check = "verify"   // `creditstream verify`, if there is one, finds nothing either
 )
 
 // Checks returns every check, in the order of reports.
 func Checks() []Check {
 	return []Check{
-		CheckBalance, CheckIdentity, CheckRated, CheckParked, CheckEvents, CheckPayments, CheckCommits, CheckLag, CheckProcess, CheckAPI,
+		CheckBalance, CheckIdentity, CheckRated, CheckParked, CheckEvents, CheckPayments, CheckCommits, CheckLag, CheckProcess, CheckAPI, CheckVerify,
 	}
 }
 
