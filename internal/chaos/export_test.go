@@ -52,3 +52,9 @@ func (p *Proxy) Spoil(k Kind, lasts time.Duration) { p.p.spoil(k, lasts) }
 
 // Close ends it.
 func (p *Proxy) Close() { p.p.close() }
+
+// Hold gives the watch one item of an outbox.
+func (w *Watch) Hold(item string) { w.w.hold(item) }
+
+// Unpublished compares what was held with what has left.
+func (w *Watch) Unpublished(l *Logs) []Finding { return w.w.unpublished(l) }

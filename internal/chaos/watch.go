@@ -31,7 +31,9 @@ type watch struct {
 	mu       sync.Mutex
 	open     []*wound
 	healed   []*wound
-	back     time.Time // when Redis last began to go back; zero: never
+	back     time.Time // when Redis last began to go back, until the marks have caught up; zero: they have
+	backs    []time.Time
+	held     map[string]time.Time // what outboxes held, see outboxes.go: when it was last seen
 	findings []Finding
 	looks    int
 }
@@ -64,6 +66,7 @@ func (w *watch) fault(k Kind) {
 	w.open = append(w.open, &wound{kind: k, since: w.now()})
 	if k.goesBack() {
 		w.back = w.now()
+		w.backs = append(w.backs, w.back)
 	}
 }
 
@@ -75,6 +78,7 @@ func (w *watch) run(ctx context.Context) {
 			continue // Kafka or Redis is away, which is what we do
 		}
 		w.note(p)
+		_ = w.lookAtOutboxes(ctx, p) // the same
 	}
 }
 

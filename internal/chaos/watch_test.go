@@ -67,3 +67,32 @@ func TestScheduleFollowsFromItsSeed(t *testing.T) {
 		}
 	}
 }
+
+func TestWatchObjectsToWhatNeverLeftAnOutbox(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_795_600_000, 0)
+	w := chaos.NewWatch(func() time.Time { return now })
+	w.Hold("abc\n7 9 1795600000000000\no 7 duplicate\ne acme balance.depleted 12 -5 USD 8 1795600000000\nw acme 1 50000000 USD 3\n")
+	// the id is what package balance makes of the line
+	id := "acme/balance.depleted/12-6c75989eecb3"
+	event := chaos.Record{Headers: map[string]string{"ce_id": id}}
+	request := chaos.Record{Value: []byte(`{"type":"recharge.request","account":"acme","n":1,"amount":"50.000000","currency":"USD","seen":3}`)}
+	for name, tt := range map[string]struct {
+		logs *chaos.Logs
+		want string
+	}{
+		"all":      {&chaos.Logs{Alerts: []chaos.Record{event}, Commands: []chaos.Record{request}}, ""},
+		"no event": {&chaos.Logs{Commands: []chaos.Record{request}}, "event " + id},
+		"no wish":  {&chaos.Logs{Alerts: []chaos.Record{event}}, "wish acme 1 50000000 3"},
+	} {
+		f := w.Unpublished(tt.logs)
+		if (tt.want == "") != (len(f) == 0) || len(f) > 0 && !strings.HasSuffix(f[0].Text, tt.want) {
+			t.Errorf("%s: %v, want %q", name, f, tt.want)
+		}
+	}
+	now = now.Add(time.Second)
+	w.Fault(chaos.Restore)
+	if f := w.Unpublished(&chaos.Logs{}); len(f) > 0 {
+		t.Errorf("Redis went back, and still: %v", f)
+	}
+}
