@@ -31,7 +31,6 @@ type processor struct {
 	http   string
 	cmd    *exec.Cmd
 	exited chan struct{}
-	told   bool // to end, by us
 }
 
 // start adds a processor, which ends with ctx; it returns at once.
@@ -95,7 +94,6 @@ func (p *processor) signal(sig syscall.Signal) { _ = p.cmd.Process.Signal(sig) }
 
 // kill ends the processor as a crash does, and waits.
 func (p *processor) kill() {
-	p.told = true
 	p.signal(syscall.SIGKILL)
 	<-p.exited
 }
@@ -104,7 +102,6 @@ var errStopped = errors.New("a processor does not end as it should")
 
 // stop has the processor end by itself: with status 0, within 20 seconds.
 func (p *processor) stop(ctx context.Context) error {
-	p.told = true
 	p.signal(syscall.SIGTERM)
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
