@@ -135,10 +135,17 @@ func (c *Client) roundTrip(ctx context.Context, timeout time.Duration, req proto
 	case bounded.Err() != nil:
 		// Not context.DeadlineExceeded: that would look like the caller's own.
 		return nil, fmt.Errorf("no answer within %s: %w", timeout, os.ErrDeadlineExceeded)
+	case errors.Is(err, context.DeadlineExceeded):
+		// kafka-go's own: of its request for metadata, which it also tells those who
+		// ask while it waits for the next.
+		return nil, fmt.Errorf("no answer from the cluster in time: %w", os.ErrDeadlineExceeded)
 	case errors.Is(err, protocol.ErrNoTopic):
 		// Before the first metadata answer kafka-go knows no topic at all and
 		// says so even if no broker can be reached: ask it for the reason.
 		_, metaErr := c.transport.RoundTrip(bounded, c.addr, new(metadata.Request))
+		if errors.Is(metaErr, context.DeadlineExceeded) {
+			return nil, fmt.Errorf("no metadata in time: %w", os.ErrDeadlineExceeded)
+		}
 		if metaErr != nil {
 			return nil, metaErr
 		}
