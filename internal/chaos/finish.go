@@ -49,7 +49,7 @@ func (r *run) verify(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	command := func(args ...string) *exec.Cmd { return exec.CommandContext(ctx, r.cfg.Binary, args...) } //nolint:gosec // the binary under test
-	if err := command("verify", "--help").Run(); err != nil {
+	if help, err := command("verify", "--help").Output(); err != nil || !bytes.Contains(help, []byte("creditstream verify")) {
 		r.say("this creditstream has no command verify")
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -100,8 +101,16 @@ func (p *processor) kill() {
 
 var errStopped = errors.New("a processor does not end as it should")
 
-// stop has the processor end by itself: with status 0, within 20 seconds.
+// stop has the processor end by itself: with status 0, within 20 seconds. One that
+// has just been started is given time to see to signals at all.
 func (p *processor) stop(ctx context.Context) error {
+	_ = until(ctx, 10*time.Second, "an answer", func() error {
+		c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", p.http)
+		if err == nil {
+			err = c.Close()
+		}
+		return err
+	})
 	p.signal(syscall.SIGTERM)
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
