@@ -135,22 +135,25 @@ func (c *Client) roundTrip(ctx context.Context, timeout time.Duration, req proto
 	case bounded.Err() != nil:
 		// Not context.DeadlineExceeded: that would look like the caller's own.
 		return nil, fmt.Errorf("no answer within %s: %w", timeout, os.ErrDeadlineExceeded)
-	case errors.Is(err, context.DeadlineExceeded):
-		// kafka-go's own: of its request for metadata, which it also tells those who
-		// ask while it waits for the next.
-		return nil, fmt.Errorf("no answer from the cluster in time: %w", os.ErrDeadlineExceeded)
 	case errors.Is(err, protocol.ErrNoTopic):
 		// Before the first metadata answer kafka-go knows no topic at all and
 		// says so even if no broker can be reached: ask it for the reason.
 		_, metaErr := c.transport.RoundTrip(bounded, c.addr, new(metadata.Request))
-		if errors.Is(metaErr, context.DeadlineExceeded) {
-			return nil, fmt.Errorf("no metadata in time: %w", os.ErrDeadlineExceeded)
-		}
 		if metaErr != nil {
-			return nil, metaErr
+			err = metaErr
 		}
 	}
-	return nil, err
+	return nil, late(ctx, err)
+}
+
+// late makes a deadline that is kafka-go's own, and not the caller's, one that is
+// not taken for it: that of its request for metadata, which it also tells those
+// who ask while it waits for the next, and the Timeout of its client.
+func late(ctx context.Context, err error) error {
+	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("no answer from the cluster in time: %w", os.ErrDeadlineExceeded)
+	}
+	return err
 }
 
 // metadata returns what is known of the named topics, at most metadataTTL old,
