@@ -39,7 +39,8 @@ func run(ctx context.Context, args []string) (int, error) {
 	cfg := short()
 	long := set.Bool("long", false, "the long run: a million CDRs in 50 minutes")
 	none := set.Bool("no-faults", false, "the load alone")
-	only := set.String("only", "", "one kind of fault alone, as often as the run has faults of its lane")
+	only := set.String("only", "", "one kind of fault alone")
+	times := set.Int("times", 3, "how often the one kind of -only is injected")
 	set.Uint64Var(&cfg.Seed, "seed", 1, "of the schedule")
 	set.StringVar(&cfg.Dir, "dir", "", "directory for data and logs, kept; default: a temporary one, kept after a failure")
 	set.StringVar(&cfg.Root, "root", ".", "directory of the repository")
@@ -68,7 +69,7 @@ func run(ctx context.Context, args []string) (int, error) {
 		cfg.Faults = nil
 	}
 	if *only != "" {
-		cfg.Faults = map[chaos.Kind]int{chaos.Kind(*only): max(3, cfg.Faults[chaos.Kind(*only)])}
+		cfg.Faults = map[chaos.Kind]int{chaos.Kind(*only): *times}
 	}
 	return attack(ctx, cfg)
 }
