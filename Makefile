@@ -9,6 +9,8 @@ VERSION := $(or $(shell git describe --always --dirty 2>/dev/null),dev)
 ARGS      ?=
 BROKERS   ?= 1
 PKG       ?= ./...
+SEED      ?=
+CHAOS     ?=
 TESTFLAGS ?=
 BENCH     ?= .
 BENCHPKG  ?= ./rating/... ./consumer/... ./balance/... ./internal/kafka/... ./cmd/creditstream
@@ -16,11 +18,11 @@ BENCHPKG  ?= ./rating/... ./consumer/... ./balance/... ./internal/kafka/... ./cm
 TEST_NEEDS := redis-server kcat curl
 
 .DEFAULT_GOAL := help
-.PHONY: help build run kafka redis-cluster test lint bench fmt tidy
+.PHONY: help build run kafka redis-cluster test chaos chaos-long chaos-mutants lint bench fmt tidy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z\/-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nVariables: ARGS (run), PKG and TESTFLAGS (test), BENCH and BENCHPKG (bench)\n'
+	@printf '\nVariables: ARGS (run), PKG and TESTFLAGS (test), SEED and CHAOS (chaos), BENCH and BENCHPKG (bench)\n'
 
 # The version is stamped here, so Go need not ask git again (which fails in a
 # checkout that another user owns).
@@ -55,6 +57,20 @@ test: ## run all tests, with the race detector where a C compiler is found
 		echo 'make test: no C compiler found, running without the race detector' >&2; \
 	fi; \
 	set -x; go test -shuffle=on $$race $(TESTFLAGS) $(PKG)
+
+CHAOS_NEEDS := java mvn redis-server
+
+chaos: ## attack processors on a real Kafka and a real Redis Cluster for 3 minutes; SEED=7 for another schedule
+	@deploy/local/need $(CHAOS_NEEDS)
+	go run ./internal/chaos/cmd -seed $(or $(SEED),1) $(CHAOS)
+
+chaos-long: ## the same with a million CDRs and ten times the faults, within an hour
+	@deploy/local/need $(CHAOS_NEEDS)
+	go run ./internal/chaos/cmd -long -seed $(or $(SEED),1) $(CHAOS)
+
+chaos-mutants: ## take out guards that only real servers need: chaos must find each
+	@deploy/local/need $(CHAOS_NEEDS)
+	internal/chaos/mutants
 
 # Leaves in "$@" a golangci-lint of the pinned version: one that is installed,
 # else `go run`, which builds it once and keeps it in Go's cache.

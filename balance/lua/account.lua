@@ -107,14 +107,16 @@ local function settle(out, t)
   t.trip = trip(t)
 end
 
--- Trims what is published, appends the entry, moves the mark; the last writes of
--- an apply call. trims: names of entries, oldest first.
+-- Appends the entry, moves the mark, trims what is published; the last writes of
+-- an apply call. trims: names of entries, oldest first. In this order: while a slot
+-- of a cluster moves, a list that was trimmed to nothing is a key that is not here,
+-- and appending to it fails after the debits were written.
 local function finish(out, marks, outbox, source, mark, first, next, last, trims)
-  trim(outbox, trims)
   local text = first .. ' ' .. next .. ' ' .. fmt(out.stamp) .. '\n'
   if #out > 0 then text = text .. table.concat(out, '\n') .. '\n' end
   local name = redis.sha1hex(string.match(mark, '^%d+ (%S+)') .. text)
   redis.call('RPUSH', outbox, name .. '\n' .. text)
   redis.call('HSET', marks, source, next .. ' ' .. name .. ' ' .. last, 'stamp', fmt(out.stamp))
+  trim(outbox, trims)
   return { 'OK', name .. '\n' .. text }
 end

@@ -23,6 +23,20 @@ end
 
 local b = { due = KEYS[3], grace = tonumber(ARGV[8]) }
 function b.write(...) writes[#writes + 1] = { ... } end
+-- Members of sorted sets, as they are after the batch: what is taken out goes last.
+-- While a slot of a cluster moves, a key that a script has emptied is not here any
+-- more, and to add to it fails after other writes are done.
+local sets, members = {}, {}
+local function member(key, m, score)
+  local k = key .. '\n' .. m
+  if not sets[k] then
+    sets[k] = { key, m }
+    members[#members + 1] = sets[k]
+  end
+  sets[k][3] = score
+end
+function b.put(key, score, m) member(key, m, score) end
+function b.drop(key, ...) for _, m in ipairs({ ... }) do member(key, m, false) end end
 function b.line(text) out[#out + 1] = text end
 function b.emit(t, kind, more) emit(out, t, kind, b.offset, b.at, more) end
 function b.recall(t, field)
@@ -48,7 +62,7 @@ local function apply(a, c)
     if c.type ~= 'account.put' or not c.cur then return end
     t = load(a.id, { '0', '0', '0', fmt(NEVER), '', b.at })
     t.new, a.t = true, t
-    b.write('ZADD', KEYS[4], 0, a.id)
+    b.put(KEYS[4], 0, a.id)
   end
   t.keys, t.memory, t.lots = a.keys, t.memory or {}, t.lots or {}
   if b.id ~= '' and b.recall(t, 'c/' .. b.id) then return end   -- applied before: nothing, whatever it says now
@@ -81,4 +95,10 @@ for _, a in ipairs(accounts) do
   end
 end
 for _, w in ipairs(writes) do redis.call(unpack(w)) end
+for _, m in ipairs(members) do
+  if m[3] then redis.call('ZADD', m[1], m[3], m[2]) end
+end
+for _, m in ipairs(members) do
+  if not m[3] then redis.call('ZREM', m[1], m[2]) end
+end
 return finish(out, marks, outbox, ARGV[1], mark, string.match(mark, '^%d+'), ARGV[3], ARGV[4], ARGV[6])

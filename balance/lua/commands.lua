@@ -28,7 +28,7 @@ end
 local function warn(b, t, lot, expires, before)
   for _, days in ipairs(WARN) do
     if days < before and expires - days * DAY > b.now then
-      return b.write('ZADD', b.due, fmt(expires - days * DAY), timer('warn', t, days .. ':' .. lot))
+      return b.put(b.due, fmt(expires - days * DAY), timer('warn', t, days .. ':' .. lot))
     end
   end
 end
@@ -39,8 +39,8 @@ local function credit(b, t, kind, amount, name, expires, ref)
   t.seen = t.seen + 1
   local lot = name .. ':' .. amount .. ':' .. b.at
   t.lots[lot] = expires
-  b.write('ZADD', t.keys.lots, fmt(expires), lot)
-  b.write('ZADD', b.due, fmt(expires + b.grace), timer('expire', t, lot))
+  b.put(t.keys.lots, fmt(expires), lot)
+  b.put(b.due, fmt(expires + b.grace), timer('expire', t, lot))
   warn(b, t, lot, expires, math.huge)
   ledger(b, t, kind, amount, ref)
 end
@@ -221,7 +221,7 @@ EFFECTS['recharge.request'] = function(b, t, c)
   local amount, why, again = capped(b, t, tonumber(c.amount))
   if not amount then
     t.state, t.again = 'capped', again
-    b.write('ZADD', b.due, fmt(again), timer('retry', t, c.n))
+    b.put(b.due, fmt(again), timer('retry', t, c.n))
     b.emit(t, 'recharge.suppressed', ' amount=' .. c.amount .. ' reason=' .. why .. ' until=' .. fmt(again))
     return 'over_cap'
   end
@@ -235,7 +235,7 @@ EFFECTS['recharge.request'] = function(b, t, c)
   count(b, t, amount)
   amount = fmt(amount)
   b.remember(t, 'r/' .. c.n, 'open ' .. amount .. ' ' .. b.at)
-  b.write('ZADD', b.due, fmt(b.now + ANSWER_WAIT), timer('unanswered', t, c.n))
+  b.put(b.due, fmt(b.now + ANSWER_WAIT), timer('unanswered', t, c.n))
   b.line(table.concat({ 'p', t.id, c.n, amount, t.cur, t.pm, b.offset, b.at }, ' '))
   b.emit(t, 'recharge.requested', ' n=' .. c.n .. ' amount=' .. amount .. ' requests_today=' .. fmt(t.day_n))
 end
@@ -255,7 +255,7 @@ local function succeeded(b, t, c, was, asked, at)
   local more = fund(b, t, 'recharge', c.amount, 'r' .. c.n, t.id .. '/' .. c.n)
   t.soft = 0
   if tonumber(c.n) == t.n and t.state ~= 'capped' then t.state, t.open = 'idle', 0 end
-  b.write('ZREM', b.due, timer('unanswered', t, c.n), timer('retry', t, c.n))
+  b.drop(b.due, timer('unanswered', t, c.n), timer('retry', t, c.n))
   b.emit(t, 'recharge.succeeded', ' n=' .. c.n .. more)
 end
 
@@ -276,13 +276,13 @@ local function declined(b, t, c, was, asked, at)
     if t.state == 'capped' then t.state = 'idle' end                                  -- its money is free again
     return
   end
-  b.write('ZREM', b.due, timer('unanswered', t, c.n))
+  b.drop(b.due, timer('unanswered', t, c.n))
   t.soft, t.open = t.soft + 1, 0
   local wait = c.class == 'soft' and SOFT_WAITS[t.soft]
   local what = ' n=' .. c.n .. ' amount=' .. asked .. ' code=' .. c.code .. ' class=' .. c.class
   if wait then
     t.state, t.again = 'cooling', b.now + wait
-    b.write('ZADD', b.due, fmt(t.again), timer('retry', t, c.n))
+    b.put(b.due, fmt(t.again), timer('retry', t, c.n))
     b.emit(t, 'recharge.failed', what .. ' next=cooling retry_at=' .. fmt(b.now + wait))
     return
   end
@@ -304,7 +304,7 @@ end
 EFFECTS['recharge.unanswered'] = function(b, t, c)
   local _, _, at = recharge(b, t, c.n)
   if at and b.now < tonumber(at) + ANSWER_WAIT then return 'too_early' end
-  b.write('ZREM', b.due, timer('unanswered', t, c.n))
+  b.drop(b.due, timer('unanswered', t, c.n))
   if tonumber(c.n) ~= t.n or t.state ~= 'pending' then return 'not_pending' end
   t.state = 'unresolved'
   b.emit(t, 'recharge.unresolved', ' n=' .. c.n .. ' amount=' .. fmt(t.open))
@@ -315,7 +315,7 @@ EFFECTS['recharge.retry'] = function(b, t, c)
   local n = tonumber(c.n)
   local waits = t.state == 'cooling' and n == t.n or t.state == 'capped' and n == t.n + 1
   if waits and b.now < t.again then return 'too_early' end
-  b.write('ZREM', b.due, timer('retry', t, c.n))
+  b.drop(b.due, timer('retry', t, c.n))
   if not waits then return 'not_waiting' end
   t.state = 'idle'
 end
@@ -336,7 +336,7 @@ end
 EFFECTS['lot.warn'] = function(b, t, c)
   local expires, said, days = b.holds(t, c.lot), 'w/' .. c.lot, tonumber(c.days)
   if expires and b.now < expires - days * DAY then return 'too_early' end
-  b.write('ZREM', b.due, timer('warn', t, c.days .. ':' .. c.lot))
+  b.drop(b.due, timer('warn', t, c.days .. ':' .. c.lot))
   if not expires then return 'no_lot' end
   if tonumber(b.recall(t, said) or math.huge) <= days then return 'already_said' end
   for _, d in ipairs(WARN) do
@@ -351,13 +351,13 @@ end
 EFFECTS['lot.expire'] = function(b, t, c)
   local expires = b.holds(t, c.lot)
   if expires and b.now < expires then return 'too_early' end
-  b.write('ZREM', b.due, timer('expire', t, c.lot))
+  b.drop(b.due, timer('expire', t, c.lot))
   if not expires then return 'no_lot' end
   local of, at = string.match(c.lot, ':(%d+):(%d+)$')
   if tonumber(c.amount) > tonumber(of) then return 'more_than_the_lot' end
   t.lots[c.lot] = false
   t.forfeited, t.gone = t.forfeited + tonumber(c.amount), t.gone + tonumber(of)
-  b.write('ZREM', t.keys.lots, c.lot)
+  b.drop(t.keys.lots, c.lot)
   b.forget(t, 'w/' .. c.lot)
   if c.amount == '0' then return end
   ledger(b, t, 'expiry', c.amount, c.lot)

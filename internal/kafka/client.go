@@ -140,10 +140,20 @@ func (c *Client) roundTrip(ctx context.Context, timeout time.Duration, req proto
 		// says so even if no broker can be reached: ask it for the reason.
 		_, metaErr := c.transport.RoundTrip(bounded, c.addr, new(metadata.Request))
 		if metaErr != nil {
-			return nil, metaErr
+			err = metaErr
 		}
 	}
-	return nil, err
+	return nil, late(ctx, err)
+}
+
+// late makes a deadline that is kafka-go's own, and not the caller's, one that is
+// not taken for it: that of its request for metadata, which it also tells those
+// who ask while it waits for the next, and the Timeout of its client.
+func late(ctx context.Context, err error) error {
+	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("no answer from the cluster in time: %w", os.ErrDeadlineExceeded)
+	}
+	return err
 }
 
 // metadata returns what is known of the named topics, at most metadataTTL old,

@@ -74,7 +74,7 @@ func topicConfig(spec TopicSpec) kafka.TopicConfig {
 func (c *Client) createTopics(ctx context.Context, topics []kafka.TopicConfig) error {
 	res, err := c.admin().CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: topics})
 	if err != nil {
-		return fmt.Errorf("create topics: %w", err)
+		return fmt.Errorf("create topics: %w", late(ctx, err))
 	}
 	for _, t := range topics {
 		if err := res.Errors[t.Topic]; err != nil && !errors.Is(err, kafka.TopicAlreadyExists) {
@@ -137,7 +137,7 @@ func (c *Client) Topics(ctx context.Context, names ...string) (map[string]TopicI
 	}
 	res, err := c.admin().DescribeConfigs(ctx, req)
 	if err != nil {
-		return nil, fmt.Errorf("describe topics: %w", err)
+		return nil, fmt.Errorf("describe topics: %w", late(ctx, err))
 	}
 	for _, r := range res.Resources {
 		if r.Error != nil {
