@@ -118,7 +118,7 @@ func newRun(environ func() []string) *cobra.Command {
 		loaded, more := loadDeck(s, c.DeckDir, nil)
 		formats, wrong := c.load(s)
 		gate, refused := c.access.load(s)
-		if err := problemsError(slices.Concat(problems, c.check(s), more, wrong, refused)); err != nil {
+		if err := problemsError(slices.Concat(problems, c.check(s), c.checkAPI(s), more, wrong, refused)); err != nil {
 			return err
 		}
 		c.Formats = formats

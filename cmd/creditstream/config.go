@@ -118,13 +118,17 @@ func (c *runConfig) streamSettings(s *settings) {
 	s.add("max-record-bytes", "1048576", whole(&c.MaxRecordBytes, 1<<10, maxRecord), "largest record of cdrs, if it is created")
 }
 
-// check returns what is wrong with settings that are right one by one.
+// checkAPI returns what is wrong with the settings of the API.
+func (c *runConfig) checkAPI(s *settings) []string {
+	return append(s.required("tokens"), c.access.check(s, c.HTTP)...)
+}
+
+// check returns what is wrong with the others, that are right one by one.
 func (c *runConfig) check(s *settings) (problems []string) {
 	bad := func(name, format string, a ...any) {
 		problems = append(problems, s.where(name)+": "+fmt.Sprintf(format, a...))
 	}
-	problems = append(problems, s.required("brokers", "redis", "deck", "tokens")...)
-	problems = append(problems, c.access.check(s, c.HTTP)...)
+	problems = append(problems, s.required("brokers", "redis", "deck")...)
 	if s.read("redis", "redis-db") && len(c.Redis) > 1 && c.RedisDB != 0 {
 		bad("redis-db", "\"%d\" is not possible with several addresses of --redis: a cluster has database 0 alone", c.RedisDB)
 	}

@@ -27,7 +27,7 @@ func resolved(t *testing.T, args, environ []string) (*runConfig, []string) {
 		t.Fatal(err)
 	}
 	problems := s.resolve(set, func() []string { return environ }, isSetting)
-	return &c, append(problems, c.check(s)...)
+	return &c, append(append(problems, c.check(s)...), c.checkAPI(s)...)
 }
 
 // complete gives what is required.

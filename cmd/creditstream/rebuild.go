@@ -52,8 +52,11 @@ answer. It is interrupted at any time, and goes on when it is run again.
 // that this command is the way past.
 func (c *runConfig) rebuildSettings() *settings {
 	all, s := c.settings(), newSettings()
+	ofAPI := newSettings()
+	c.access.settings(ofAPI)
+	c.authorizeSettings(ofAPI)
 	for _, one := range all.list {
-		if !slices.Contains([]string{"config", "http", "accept-empty-redis"}, one.name) {
+		if !slices.Contains([]string{"config", "http", "max-purchase", "accept-empty-redis"}, one.name) && ofAPI.byName[one.name] == nil {
 			s.borrow(all, one.name)
 		}
 	}
