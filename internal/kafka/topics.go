@@ -28,7 +28,7 @@ type TopicInfo struct {
 }
 
 // EnsureTopics creates the topics of specs that do not exist and returns when
-// the cluster knows a leader for each of their partitions. Topics that exist are
+// the leader of each of their partitions answers for it. Topics that exist are
 // left as they are, whatever their settings; so are topics that someone else
 // creates at the same time.
 func (c *Client) EnsureTopics(ctx context.Context, specs []TopicSpec) error {
@@ -84,24 +84,39 @@ func (c *Client) createTopics(ctx context.Context, topics []kafka.TopicConfig) e
 	return nil
 }
 
-// awaitTopics waits until metadata shows a leader for every partition.
+// awaitTopics waits until every partition has a leader that answers for it.
 func (c *Client) awaitTopics(ctx context.Context, names []string) error {
 	for i := 0; ; i++ {
-		topics, err := c.metadata(ctx, names...)
-		if err != nil && !Temporary(err) {
-			return fmt.Errorf("await topics: %w", err)
-		}
-		late := slices.IndexFunc(topics, func(t metadata.ResponseTopic) bool { return !isReady(t) })
-		if err == nil && late < 0 {
+		err := c.leadersAnswer(ctx, names)
+		if err == nil {
 			return nil
 		}
-		if err == nil {
-			err = fmt.Errorf("topic %s has no leaders yet", topics[late].Name)
+		if !Temporary(err) {
+			return fmt.Errorf("await topics: %w", err)
 		}
 		if waitErr := (Backoff{Max: metadataTTL / 4}).Wait(ctx, i); waitErr != nil {
 			return fmt.Errorf("await topics: %w: %w", waitErr, err)
 		}
 	}
+}
+
+// leadersAnswer asks every leader. That metadata shows one is not enough: Apache
+// Kafka shows a new topic some milliseconds before its broker takes the lead, and
+// answers everything with NOT_LEADER_OR_FOLLOWER meanwhile.
+func (c *Client) leadersAnswer(ctx context.Context, names []string) error {
+	topics, err := c.metadata(ctx, names...)
+	if err != nil {
+		return err
+	}
+	if late := slices.IndexFunc(topics, func(t metadata.ResponseTopic) bool { return !isReady(t) }); late >= 0 {
+		return fmt.Errorf("topic %s: %w", topics[late].Name, kafka.LeaderNotAvailable)
+	}
+	for _, name := range names {
+		if _, err := c.Ends(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // isReady says whether every partition of t has a leader.

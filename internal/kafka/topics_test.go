@@ -62,6 +62,18 @@ func TestEnsureTopicsTwiceAndTogether(t *testing.T) {
 	}
 }
 
+// As on Apache Kafka, metadata shows the leader before it leads.
+func TestEnsureTopicsWaitsForLeadersToAnswer(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t, broker.Options{})
+	c := newClient(t, b)
+	early := b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Err: kerr.NotLeaderForPartition, Count: 3})
+	createTopic(t, c, "t", 2, nil)
+	if n := early.Hits(); n != 3 {
+		t.Errorf("returned after %d refusals of 3", n)
+	}
+}
+
 func TestEnsureTopicsSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	b := startBroker(t, broker.Options{})
