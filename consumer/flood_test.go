@@ -61,10 +61,10 @@ func BenchmarkFlood(b *testing.B) {
 			bad := 0
 			msgs := make([]kafka.Message, 0, 2*b.N)
 			for i := range b.N {
-				msgs = append(msgs, kafka.Message{Topic: "cdrs", Partition: i % partitions, Value: w.call(floodAccount(i), 1000)})
+				msgs = append(msgs, kafka.Message{Topic: w.cdrs, Partition: i % partitions, Value: w.call(floodAccount(i), 1000)})
 				if f.bad != nil {
 					bad++
-					msgs = append(msgs, kafka.Message{Topic: "cdrs", Partition: i % partitions, Value: f.bad(w, i)})
+					msgs = append(msgs, kafka.Message{Topic: w.cdrs, Partition: i % partitions, Value: f.bad(w, i)})
 				}
 			}
 			if err := kafka.NewWriter(w.client, kafka.WriterOptions{}).WriteAll(b.Context(), msgs); err != nil {
