@@ -5,15 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/creditstream/creditstream/alerts"
 	"github.com/creditstream/creditstream/balance"
@@ -21,32 +18,17 @@ import (
 	"github.com/creditstream/creditstream/consumer/cdr"
 	"github.com/creditstream/creditstream/internal/corrections"
 	"github.com/creditstream/creditstream/internal/kafka"
-	"github.com/creditstream/creditstream/internal/sandbox/broker"
-	"github.com/creditstream/creditstream/internal/sandbox/redisserver"
+	"github.com/creditstream/creditstream/internal/sandbox/testserver"
 	"github.com/creditstream/creditstream/rating"
 )
 
-var (
-	server   *redisserver.Server
-	database atomic.Int64
-)
+func TestMain(m *testing.M) { testserver.Run(m) }
 
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "corrections")
-	if err == nil {
-		server, err = redisserver.Start(context.Background(), redisserver.Options{Dir: dir, Args: []string{"--databases", "100"}})
-	}
-	if err != nil {
-		panic(fmt.Sprintf("tests of money need a redis-server: %v", err))
-	}
-	m.Run()
-	server.Kill()
-	_ = os.RemoveAll(dir)
-}
-
-// world is a broker, a store and a consumer that runs.
+// world is a Kafka, a store and a consumer that runs.
 type world struct {
 	t        *testing.T
+	cdrs     string // topic
+	topics   alerts.Topics
 	client   *kafka.Client
 	store    *balance.Store
 	commands *alerts.Commands
@@ -60,31 +42,30 @@ const partitions = 2
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	b, err := broker.Start(broker.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	w := &world{t: t, registry: prometheus.NewRegistry(), answered: time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)}
-	if w.client, err = kafka.New(kafka.Config{Brokers: []string{b.Addr()}}); err != nil {
+	k := testserver.NewKafka(t)
+	w := &world{t: t, cdrs: k.Name("cdrs"), registry: prometheus.NewRegistry(), answered: time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)}
+	var err error
+	if w.client, err = kafka.New(kafka.Config{Brokers: k.Brokers()}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.client.Close)
 	topics := alerts.Topics{
-		Rated: "rated-cdrs", Alerts: "credit-alerts", RechargeRequests: "recharge-requests", Commands: "credit-commands", DeadLetters: "cdrs.dlq",
+		Rated: k.Name("rated-cdrs"), Alerts: k.Name("credit-alerts"), RechargeRequests: k.Name("recharge-requests"),
+		Commands: k.Name("credit-commands"), DeadLetters: k.Name("cdrs.dlq"),
 	}
+	w.topics = topics
 	appended := map[string]string{"message.timestamp.type": "LogAppendTime"}
 	var specs []kafka.TopicSpec
-	for _, name := range []string{"cdrs", topics.Rated, topics.Alerts, topics.RechargeRequests, topics.Commands, topics.DeadLetters} {
+	for _, name := range []string{w.cdrs, topics.Rated, topics.Alerts, topics.RechargeRequests, topics.Commands, topics.DeadLetters} {
 		specs = append(specs, kafka.TopicSpec{Name: name, Partitions: partitions, Replication: 1, Configs: appended})
 	}
 	if err := w.client.EnsureTopics(t.Context(), specs); err != nil {
 		t.Fatal(err)
 	}
-	rdb := balance.Client(&redis.UniversalOptions{Addrs: []string{server.Addr()}, DB: int(database.Add(1))})
+	rdb := balance.Client(testserver.NewRedis(t).Options())
 	t.Cleanup(func() { _ = rdb.Close() })
 	if w.store, err = balance.Open(t.Context(), rdb, balance.Options{
-		Shards: 4, CommandPartitions: partitions, CDRTopic: "cdrs", CommandTopic: topics.Commands, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+		Shards: 4, CommandPartitions: partitions, CDRTopic: w.cdrs, CommandTopic: topics.Commands, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +73,7 @@ func newWorld(t *testing.T) *world {
 	w.commands = alerts.NewCommands(w.client, topics.Commands, partitionOf)
 	w.price("0.60")
 	stream := consumer.New(consumer.Config{
-		Client: w.client, Group: kafka.GroupConfig{ID: "g", SessionTimeout: 6 * time.Second}, CDRTopic: "cdrs", CommandTopic: topics.Commands,
+		Client: w.client, Group: kafka.GroupConfig{ID: k.Name("g"), SessionTimeout: 6 * time.Second}, CDRTopic: w.cdrs, CommandTopic: topics.Commands,
 		Store: w.store, Decoder: cdr.NewDecoder(cdr.Options{}), Rater: w.decks, Commander: w.commands,
 		Publisher: alerts.New(kafka.NewWriter(w.client, kafka.WriterOptions{}), topics, partitionOf, nil),
 		Logger:    slog.New(slog.DiscardHandler), Registerer: w.registry, Now: time.Now, FetchWait: 50 * time.Millisecond, StopGrace: time.Second,
@@ -142,7 +123,7 @@ func until(t *testing.T, what string, ok func() bool) {
 func (w *world) applied() {
 	w.t.Helper()
 	until(w.t, "commands are applied", func() bool {
-		ends, err := w.client.Ends(w.t.Context(), "credit-commands")
+		ends, err := w.client.Ends(w.t.Context(), w.topics.Commands)
 		for p, end := range ends {
 			for _, account := range []string{"acme", "globex", "euro"} {
 				if w.store.CommandPartition(w.store.ShardOf(account)) != p {
@@ -176,7 +157,7 @@ func (w *world) call(id, account string, seconds int) string {
 func (w *world) send(values ...string) {
 	w.t.Helper()
 	for _, v := range values {
-		if _, err := w.client.Write(w.t.Context(), "cdrs", 0, []kafka.Message{{Value: []byte(v)}}); err != nil {
+		if _, err := w.client.Write(w.t.Context(), w.cdrs, 0, []kafka.Message{{Value: []byte(v)}}); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -207,7 +188,7 @@ func (w *world) balance(account string) string {
 
 func (w *world) config() *corrections.Config {
 	return &corrections.Config{
-		Client: w.client, Store: w.store, Commands: w.commands, RatedTopic: "rated-cdrs", Decks: w.decks, Operator: "ann", Reason: "corrected CDR",
+		Client: w.client, Store: w.store, Commands: w.commands, RatedTopic: w.topics.Rated, Decks: w.decks, Operator: "ann", Reason: "corrected CDR",
 	}
 }
 
