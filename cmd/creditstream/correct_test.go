@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func TestCorrections(t *testing.T) {
 	call := func(id string, seconds int) string {
 		return fmt.Sprintf(`{"id":%q,"source":"pbx-1","account":"acme","kind":"user_out","callee":"+33142685300","answered_at":%q,"duration_ms":%d}`, id, answered, seconds*1000)
 	}
-	if _, err := p.client.Write(t.Context(), "cdrs", 0, []kafka.Message{{Value: []byte(call("1", 600))}, {Value: []byte(call("2", 60))}}); err != nil {
+	if _, err := p.client.Write(t.Context(), p.topic("cdrs"), 0, []kafka.Message{{Value: []byte(call("1", 600))}, {Value: []byte(call("2", 60))}}); err != nil {
 		t.Fatal(err)
 	}
 	awaitBalance := func(want string) {
@@ -53,7 +54,7 @@ func TestCorrections(t *testing.T) {
 		return nil
 	})
 	correct := func(code int, args ...string) string {
-		return p.tool(code, append([]string{"correct", "--redis", p.redis.Addr(), "--deck", p.deck, "--operator=ann"}, args...)...)
+		return p.tool(code, append([]string{"correct", "--redis", strings.Join(p.redis, ","), "--redis-db", strconv.Itoa(p.redisDB), "--deck", p.deck, "--operator=ann"}, args...)...)
 	}
 	fixed := p.file("fixed.jsonl", call("1", 120), "{", call("2", 60), call("3", 60))
 	wants(t, correct(1, "--dry-run", fixed),
@@ -81,6 +82,7 @@ func TestCorrections(t *testing.T) {
 	}
 	wants(t, strings.Join(said, "\n"), `/1","amount":"0.800000"`, `"reason":"corrected CDR","operator":"ann","cdr":{"source":"pbx-1","id":"1","answered_at":"`, `"reason":"it was right"`)
 	run.stop(t)
-	wants(t, p.tool(1, "correct", "--redis", p.redis.Addr(), "--redis-db=1", "--deck", p.deck, fixed), "this Redis holds no balances")
-	wants(t, p.tool(2, "correct", "--redis", p.redis.Addr(), "--deck", p.deck, "/nowhere"), "open /nowhere: no such file")
+	empty := ownRedis(t)
+	wants(t, p.tool(1, "correct", "--redis", empty.Addr(), "--deck", p.deck, fixed), "this Redis holds no balances")
+	wants(t, p.tool(2, "correct", "--redis", strings.Join(p.redis, ","), "--redis-db", strconv.Itoa(p.redisDB), "--deck", p.deck, "/nowhere"), "open /nowhere: no such file")
 }

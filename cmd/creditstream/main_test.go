@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/creditstream/creditstream/internal/sandbox/testserver"
 )
 
 // What tests of the whole command share: the binary, processes, waiting.
@@ -50,7 +52,7 @@ func testMain(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build the command: %v\n%s", err, out)
 		return 1
 	}
-	return m.Run()
+	return testserver.Run(m)
 }
 
 // await polls done until it returns nil; the test fails with its last error when

@@ -30,7 +30,7 @@ type Kafka struct {
 // deleted.
 func NewKafka(tb testing.TB) *Kafka {
 	tb.Helper()
-	k := &Kafka{tb: tb, brokers: addresses(kafkaEnv), prefix: fmt.Sprintf("t%08x-", rand.Uint32())} //nolint:gosec // a name, not a secret
+	k := &Kafka{tb: tb, brokers: chosen().kafka, prefix: fmt.Sprintf("t%08x-", rand.Uint32())} //nolint:gosec // a name, not a secret
 	if len(k.brokers) == 0 {
 		b, err := broker.Start(broker.Options{Kfake: []kfake.Opt{kfake.GroupMinSessionTimeout(time.Second)}})
 		if err != nil {

@@ -27,7 +27,7 @@ type Redis struct {
 // what it had in the first is gone.
 func NewRedis(tb testing.TB) *Redis {
 	tb.Helper()
-	r := &Redis{tb: tb, opt: redis.UniversalOptions{Addrs: addresses(redisEnv)}}
+	r := &Redis{tb: tb, opt: redis.UniversalOptions{Addrs: chosen().redis}}
 	if len(r.opt.Addrs) == 0 {
 		r.opt = startedRedis(tb)
 		r.connect()

@@ -31,6 +31,7 @@ const (
 // Run runs the tests of a package, for its TestMain, and ends what they have had
 // started. It returns the exit code.
 func Run(m *testing.M) int {
+	chosen()
 	defer shared.end()
 	return m.Run()
 }
@@ -85,9 +86,21 @@ func (p *process) hold(test string) {
 	p.test = test
 }
 
-// addresses returns the addresses that an environment variable names.
+// A choice is what the environment says.
+type choice struct{ kafka, redis []string }
+
+// chosen reads the environment, once, and takes the variables out of it: for a
+// command that a test runs they would be settings that it does not know.
+//
+//nolint:gochecknoglobals // as shared
+var chosen = sync.OnceValue(func() choice {
+	return choice{kafka: addresses(kafkaEnv), redis: addresses(redisEnv)}
+})
+
 func addresses(env string) []string {
-	return strings.FieldsFunc(os.Getenv(env), func(r rune) bool { return r == ',' })
+	text := os.Getenv(env)
+	_ = os.Unsetenv(env)
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
 }
 
 // beyond returns a context for cleanups, which run after tb's own has ended.
