@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"reflect"
 	"slices"
@@ -190,13 +189,15 @@ func TestFetchReadsEveryCompression(t *testing.T) {
 // awaitEnd waits until the log of partition 0 ends at an offset.
 func awaitEnd(ctx context.Context, t *testing.T, c *kafka.Client, topic string, want int64) {
 	t.Helper()
-	retried(t, func() error {
+	for i := 0; ; i++ {
 		_, end, err := c.Bounds(ctx, topic, 0)
-		if err == nil && end != want {
-			err = fmt.Errorf("the log ends at %d, not %d: %w", end, want, io.EOF) // temporary
+		if err == nil && end == want {
+			return
 		}
-		return err
-	})
+		if waitErr := quick.Wait(ctx, i); waitErr != nil {
+			t.Fatalf("the log ends at %d, not %d: %v", end, want, errors.Join(waitErr, err))
+		}
+	}
 }
 
 func TestFetchIsReadCommitted(t *testing.T) {
