@@ -15,7 +15,10 @@ import (
 
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/internal/sandbox/broker"
+	"github.com/creditstream/creditstream/internal/sandbox/testserver"
 )
+
+func TestMain(m *testing.M) { testserver.Run(m) }
 
 // patience bounds every wait of a test; none of them should need it.
 const patience = 30 * time.Second

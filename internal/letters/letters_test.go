@@ -31,6 +31,8 @@ type desk struct {
 	topics alerts.Topics
 }
 
+func TestMain(m *testing.M) { testserver.Run(m) }
+
 const partitions = 2
 
 func newDesk(t *testing.T) *desk {

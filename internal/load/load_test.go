@@ -18,6 +18,8 @@ import (
 	"github.com/creditstream/creditstream/internal/sandbox/testserver"
 )
 
+func TestMain(m *testing.M) { testserver.Run(m) }
+
 const partitions = 4
 
 // newClient returns a client of a Kafka with a topic whose records are at most so

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,13 @@ func NewKafka(tb testing.TB) *Kafka {
 		tb.Cleanup(b.Close)
 		k.brokers = []string{b.Addr()}
 		return k
+	}
+	if slices.Equal(k.brokers, []string{container}) {
+		addr, err := kafkaContainer()
+		if err != nil {
+			tb.Fatalf("%s: start a container of %s: %v", kafkaEnv, chosen().kafkaImage, err)
+		}
+		k.brokers = []string{addr}
 	}
 	for _, addr := range k.brokers {
 		answers(tb, kafkaEnv, addr)

@@ -3,6 +3,7 @@ package testserver
 import (
 	"context"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -33,6 +34,13 @@ func NewRedis(tb testing.TB) *Redis {
 		r.connect()
 		r.Flush() // an earlier test may have had the database
 		return r
+	}
+	if slices.Equal(r.opt.Addrs, []string{container}) {
+		addr, err := redisContainer()
+		if err != nil {
+			tb.Fatalf("%s: start a container of %s: %v", redisEnv, chosen().redisImage, err)
+		}
+		r.opt.Addrs = []string{addr}
 	}
 	answers(tb, redisEnv, r.opt.Addrs[0])
 	before := shared.take(tb)

@@ -3,9 +3,11 @@
 //
 //	CREDITSTREAM_TEST_KAFKA   unset: the embedded broker, one for each test
 //	                          host:port,...: a real one that is there
+//	                          container: one of the image CREDITSTREAM_KAFKA_IMAGE
 //	CREDITSTREAM_TEST_REDIS   unset: one redis-server, a database for each test
 //	                          host:port: a real one that is there; several addresses
 //	                          are nodes of one Redis Cluster
+//	                          container: one of the image CREDITSTREAM_REDIS_IMAGE
 //
 // A test never meets what another has left: topics and groups have names of their
 // own (Kafka.Name), and a Redis that is there is emptied before each test, so that
@@ -26,6 +28,8 @@ import (
 const (
 	kafkaEnv = "CREDITSTREAM_TEST_KAFKA"
 	redisEnv = "CREDITSTREAM_TEST_REDIS"
+	// container is the value of either for one that is started.
+	container = "container"
 )
 
 // Run runs the tests of a package, for its TestMain, and ends what they have had
@@ -59,6 +63,13 @@ func (p *process) end() {
 	p.closers = nil
 }
 
+// atEnd has f called when the tests of this process are over.
+func (p *process) atEnd(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closers = append(p.closers, f)
+}
+
 // take waits until no other test has the Redis that is there, and keeps it until
 // the test ends. It reports whether this process had it before.
 func (p *process) take(tb testing.TB) (before bool) {
@@ -87,14 +98,20 @@ func (p *process) hold(test string) {
 }
 
 // A choice is what the environment says.
-type choice struct{ kafka, redis []string }
+type choice struct {
+	kafka, redis           []string
+	kafkaImage, redisImage string
+}
 
 // chosen reads the environment, once, and takes the variables out of it: for a
 // command that a test runs they would be settings that it does not know.
 //
 //nolint:gochecknoglobals // as shared
 var chosen = sync.OnceValue(func() choice {
-	return choice{kafka: addresses(kafkaEnv), redis: addresses(redisEnv)}
+	return choice{
+		kafka: addresses(kafkaEnv), redis: addresses(redisEnv),
+		kafkaImage: image(kafkaImageEnv, kafkaImage), redisImage: image(redisImageEnv, redisImage),
+	}
 })
 
 func addresses(env string) []string {
