@@ -77,13 +77,15 @@ func startKafkaContainer() (addr string, err error) {
 			h.PortBindings = network.PortMap{inside: {{HostPort: strconv.Itoa(port)}}}
 		}),
 		testcontainers.WithEnv(map[string]string{
-			"KAFKA_NODE_ID":                        "1",
-			"KAFKA_PROCESS_ROLES":                  "broker,controller",
-			"KAFKA_CONTROLLER_QUORUM_VOTERS":       "1@localhost:9093",
-			"KAFKA_LISTENERS":                      "PLAINTEXT://:9092,CONTROLLER://:9093",
-			"KAFKA_ADVERTISED_LISTENERS":           "PLAINTEXT://" + addr,
-			"KAFKA_CONTROLLER_LISTENER_NAMES":      "CONTROLLER",
-			"KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+			"KAFKA_NODE_ID":                   "1",
+			"KAFKA_PROCESS_ROLES":             "broker,controller",
+			"KAFKA_CONTROLLER_QUORUM_VOTERS":  "1@localhost:9093",
+			"KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
+			// The broker reaches itself too, for transactions: not by the host's port.
+			"KAFKA_LISTENERS":                      "PLAINTEXT://:9092,CONTROLLER://:9093,SELF://:9094",
+			"KAFKA_ADVERTISED_LISTENERS":           "PLAINTEXT://" + addr + ",SELF://localhost:9094",
+			"KAFKA_INTER_BROKER_LISTENER_NAME":     "SELF",
+			"KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SELF:PLAINTEXT",
 			// as deploy/local/kafka has them
 			"KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR":                 "1",
 			"KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR":         "1",
