@@ -123,8 +123,15 @@ func (c *runConfig) check(s *settings) (problems []string) {
 	bad := func(name, format string, a ...any) {
 		problems = append(problems, s.where(name)+": "+fmt.Sprintf(format, a...))
 	}
-	problems = append(problems, s.required("brokers", "redis", "deck", "tokens")...)
-	problems = append(problems, c.access.check(s, c.HTTP)...)
+	needed := []string{"brokers", "redis", "deck"}
+	api := s.byName["http"] != nil // rebuild has none
+	if api {
+		needed = append(needed, "tokens")
+	}
+	problems = append(problems, s.required(needed...)...)
+	if api {
+		problems = append(problems, c.access.check(s, c.HTTP)...)
+	}
 	if s.read("redis", "redis-db") && len(c.Redis) > 1 && c.RedisDB != 0 {
 		bad("redis-db", "\"%d\" is not possible with several addresses of --redis: a cluster has database 0 alone", c.RedisDB)
 	}
