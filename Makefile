@@ -11,6 +11,10 @@ BROKERS   ?= 1
 PKG       ?= ./...
 SEED      ?=
 CHAOS     ?=
+# Packages whose tests talk to Kafka or Redis.
+REALPKG   ?= ./balance/... ./consumer/ ./internal/kafka/... ./internal/letters/... ./internal/load/... \
+	./internal/corrections/... ./cmd/creditstream/...
+REDIS     ?= both
 TESTFLAGS ?=
 BENCH     ?= .
 BENCHPKG  ?= ./rating/... ./consumer/... ./balance/... ./internal/kafka/... ./cmd/creditstream
@@ -18,11 +22,11 @@ BENCHPKG  ?= ./rating/... ./consumer/... ./balance/... ./internal/kafka/... ./cm
 TEST_NEEDS := redis-server kcat curl
 
 .DEFAULT_GOAL := help
-.PHONY: help build run kafka redis-cluster test chaos chaos-long chaos-mutants lint bench fmt tidy
+.PHONY: help build run kafka redis-cluster test test-real test-containers chaos chaos-long chaos-mutants lint bench fmt tidy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z\/-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nVariables: ARGS (run), PKG and TESTFLAGS (test), SEED and CHAOS (chaos), BENCH and BENCHPKG (bench)\n'
+	@printf '\nVariables: ARGS (run), PKG and TESTFLAGS (test), REALPKG and REDIS (test-real), SEED and CHAOS (chaos), BENCH and BENCHPKG (bench)\n'
 
 # The version is stamped here, so Go need not ask git again (which fails in a
 # checkout that another user owns).
@@ -44,19 +48,33 @@ redis-cluster: ## run a Redis Cluster of six nodes on 127.0.0.1:7001 to 7006
 	@deploy/local/need redis-server
 	@exec deploy/local/redis-cluster run .data/redis-cluster 7001 7002 7003 7004 7005 7006
 
+# Leaves in $$race the flag of the race detector where a C compiler is found.
+define find_race
+race=; \
+for cc in cc gcc clang; do \
+	if command -v "$$cc" >/dev/null 2>&1; then \
+		race=-race; CC=$${CC:-$$cc}; CGO_ENABLED=1; export CC CGO_ENABLED; break; \
+	fi; \
+done; \
+if [ -z "$$race" ]; then \
+	if [ -n "$$CI" ]; then echo 'make $@: no C compiler, so no race detector: not in CI' >&2; exit 1; fi; \
+	echo 'make $@: no C compiler found, running without the race detector' >&2; \
+fi
+endef
+
 test: ## run all tests, with the race detector where a C compiler is found
 	@deploy/local/need $(TEST_NEEDS)
-	@race=; \
-	for cc in cc gcc clang; do \
-		if command -v "$$cc" >/dev/null 2>&1; then \
-			race=-race; CC=$${CC:-$$cc}; CGO_ENABLED=1; export CC CGO_ENABLED; break; \
-		fi; \
-	done; \
-	if [ -z "$$race" ]; then \
-		if [ -n "$$CI" ]; then echo 'make test: no C compiler, so no race detector: not in CI' >&2; exit 1; fi; \
-		echo 'make test: no C compiler found, running without the race detector' >&2; \
-	fi; \
-	set -x; go test -shuffle=on $$race $(TESTFLAGS) $(PKG)
+	@$(find_race); set -x; go test -shuffle=on $$race $(TESTFLAGS) $(PKG)
+
+test-real: ## run those of Kafka and Redis on real ones, REDIS=one, cluster or both
+	@deploy/local/need $(TEST_NEEDS) java mvn
+	@$(find_race); deploy/local/with-real-servers $(REDIS) \
+		go test -p 1 -shuffle=on $$race $(TESTFLAGS) $(REALPKG)
+
+test-containers: ## run them on containers, where a Docker engine answers
+	@deploy/local/need $(TEST_NEEDS)
+	@$(find_race); set -x; CREDITSTREAM_TEST_KAFKA=container CREDITSTREAM_TEST_REDIS=container \
+		go test -p 1 -shuffle=on $$race $(TESTFLAGS) $(REALPKG)
 
 CHAOS_NEEDS := java mvn redis-server
 

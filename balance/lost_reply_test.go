@@ -16,12 +16,19 @@ import (
 // Here are the other scripts: a caller that hears nothing asks again, and must come
 // to where it would have been.
 
+// clientBy returns a client whose connections are made by a wire.
+func clientBy(w *world, way *wire) redis.UniversalClient {
+	opt := w.redis.Options()
+	opt.Dialer = way.dial
+	return balance.Client(opt)
+}
+
 // lossyWorld has a second store on the same Redis, of which each armed call loses
 // its reply.
 func lossyWorld(t *testing.T) (*world, *balance.Store, *wire) {
 	t.Helper()
 	w, way := newWorld(t), &wire{loss: replies}
-	rdb := balance.Client(&redis.UniversalOptions{Addrs: []string{server.Addr()}, DB: w.db, Dialer: way.dial})
+	rdb := clientBy(w, way)
 	t.Cleanup(func() { _ = rdb.Close() })
 	store, err := balance.Open(t.Context(), rdb, options(w))
 	if err != nil {
@@ -45,10 +52,8 @@ func (w *wire) lose(t *testing.T, call func() error) {
 
 func TestALostReplyOfOpen(t *testing.T) {
 	w, way := newWorld(t), &wire{loss: replies}
-	if err := w.rdb.FlushDB(t.Context()).Err(); err != nil {
-		t.Fatal(err)
-	}
-	rdb := balance.Client(&redis.UniversalOptions{Addrs: []string{server.Addr()}, DB: w.db, Dialer: way.dial})
+	w.redis.Flush()
+	rdb := clientBy(w, way)
 	t.Cleanup(func() { _ = rdb.Close() })
 	way.lose(t, func() error { _, err := balance.Open(t.Context(), rdb, options(w)); return err })
 	created := w.rdb.HGetAll(t.Context(), "cs:meta").Val()

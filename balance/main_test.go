@@ -1,45 +1,25 @@
 package balance_test
 
 import (
-	"context"
-	"fmt"
 	"log/slog"
-	"os"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/creditstream/creditstream/balance"
-	"github.com/creditstream/creditstream/internal/sandbox/redisserver"
+	"github.com/creditstream/creditstream/internal/sandbox/testserver"
 	"github.com/creditstream/creditstream/rating"
 )
 
-var (
-	server   *redisserver.Server
-	database atomic.Int64 // each test has a database of its own
-)
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "balance")
-	if err == nil {
-		server, err = redisserver.Start(context.Background(), redisserver.Options{Dir: dir, Args: []string{"--databases", "4000"}})
-	}
-	if err != nil {
-		panic(fmt.Sprintf("tests of money need a redis-server: %v", err))
-	}
-	m.Run()
-	server.Kill()
-	_ = os.RemoveAll(dir)
-}
+func TestMain(m *testing.M) { testserver.Run(m) }
 
 // world is one store with few shards, and a log position per source, kept as a
 // worker keeps it.
 type world struct {
 	tb    testing.TB
+	redis *testserver.Redis
 	rdb   redis.UniversalClient
-	db    int
 	store *balance.Store
 	now   time.Time
 	log   map[balance.Source]int64 // end of each source
@@ -66,14 +46,11 @@ func options(w *world) balance.Options {
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
 	w := &world{
-		tb: tb, now: time.UnixMilli(1_800_000_000_000),
-		db: int(database.Add(1) % 4000), log: map[balance.Source]int64{}, marks: map[lane]balance.Mark{}, outs: map[lane][]*balance.Entry{},
+		tb: tb, redis: testserver.NewRedis(tb), now: time.UnixMilli(1_800_000_000_000),
+		log: map[balance.Source]int64{}, marks: map[lane]balance.Mark{}, outs: map[lane][]*balance.Entry{},
 	}
-	w.rdb = balance.Client(&redis.UniversalOptions{Addrs: []string{server.Addr()}, DB: w.db})
+	w.rdb = balance.Client(w.redis.Options())
 	tb.Cleanup(func() { _ = w.rdb.Close() })
-	if err := w.rdb.FlushDB(tb.Context()).Err(); err != nil {
-		tb.Fatal(err)
-	}
 	var err error
 	if w.store, err = balance.Open(tb.Context(), w.rdb, options(w)); err != nil {
 		tb.Fatal(err)

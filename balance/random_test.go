@@ -87,9 +87,7 @@ type randomRun struct {
 }
 
 func newRandomRun(rt *rapid.T, w *world, seen *sights) *randomRun {
-	if err := w.rdb.FlushDB(w.tb.Context()).Err(); err != nil {
-		rt.Fatal(err)
-	}
+	w.redis.Flush()
 	clear(w.log)
 	clear(w.marks)
 	clear(w.outs)

@@ -43,7 +43,7 @@ func newStage(t *testing.T, way *wire) *stage {
 	if way == nil {
 		return s
 	}
-	s.rdb = balance.Client(&redis.UniversalOptions{Addrs: []string{server.Addr()}, DB: s.db, Dialer: way.dial})
+	s.rdb = clientBy(s.world, way)
 	t.Cleanup(func() { _ = s.rdb.Close() })
 	var err error
 	if s.store, err = balance.Open(t.Context(), s.rdb, options(s.world)); err != nil {

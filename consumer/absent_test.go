@@ -53,7 +53,7 @@ func TestAnAccountThatComesLater(t *testing.T) {
 		for range 1000 {
 			msgs = append(msgs, kafka.Message{Value: w.call("nobody", 1)})
 		}
-		if _, err := w.client.Write(t.Context(), "cdrs", 0, msgs); err != nil {
+		if _, err := w.client.Write(t.Context(), w.cdrs, 0, msgs); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -63,7 +63,7 @@ func TestAnAccountThatComesLater(t *testing.T) {
 	}
 	until(t, "all parked", func() bool { return parked() == n })
 	messages := map[string]int{}
-	for _, rec := range w.all(topics.DeadLetters) {
+	for _, rec := range w.all(w.topics.DeadLetters) {
 		messages[header(&rec, "cs-message")]++
 	}
 	if len(messages) != 1 {

@@ -34,7 +34,7 @@ func TestRedisGoesBackAgainAndAgainUnderLoad(t *testing.T) {
 	until(t, "created", each(0))
 	rounds(t, r)
 	total := int64(0)
-	old := w.dump()
+	old := w.redis.Dump()
 	for range 8 {
 		for range 8 {
 			for range 5 {
@@ -47,14 +47,14 @@ func TestRedisGoesBackAgainAndAgainUnderLoad(t *testing.T) {
 					total++
 				}
 			}
-			w.restore(old)
+			w.redis.Restore(old)
 		}
 		until(t, "all debited", each(total))
 		if r.failed() {
 			t.Fatal(*r.err.Load())
 		}
 		rounds(t, r)
-		old = w.dump()
+		old = w.redis.Dump()
 	}
 }
 
@@ -66,12 +66,12 @@ func TestIdleLanesAreTrimmed(t *testing.T) {
 	w.create("acme")
 	w.produce(0, w.call("acme", 1))
 	until(t, "debited", func() bool { return w.spent("acme") == 1 })
-	until(t, "trimmed", func() bool { return len(w.rdb.Keys(t.Context(), "cs:*:outbox:*").Val()) == 0 })
+	until(t, "trimmed", func() bool { return len(w.redis.Keys("cs:*:outbox:*")) == 0 })
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
 	req, topic, part := kmsg.NewDeleteRecordsRequest(), kmsg.NewDeleteRecordsRequestTopic(), kmsg.NewDeleteRecordsRequestTopicPartition()
-	part.Offset, topic.Topic = 1, "cdrs" // retention has come
+	part.Offset, topic.Topic = 1, w.cdrs // retention has come
 	topic.Partitions = append(topic.Partitions, part)
 	req.Topics = append(req.Topics, topic)
 	if _, err := req.RequestWith(t.Context(), w.kgo()); err != nil {
@@ -86,7 +86,7 @@ func TestIdleLanesAreTrimmed(t *testing.T) {
 
 func (w *world) kgo(opts ...kgo.Opt) *kgo.Client {
 	w.t.Helper()
-	c, err := kgo.NewClient(append(opts, kgo.SeedBrokers(w.broker.Addr()))...)
+	c, err := kgo.NewClient(append(opts, kgo.SeedBrokers(w.kafka.Brokers()...))...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -101,9 +101,9 @@ func TestAHeldRequestDoesNotKeepWhatComesAfterIt(t *testing.T) {
 	w.create("globex")
 	until(t, "created", func() bool { return w.spent("globex") == 0 })
 	rounds(t, r)
-	old := w.dump()
+	old := w.redis.Dump()
 	w.command(recharging("acme"))
-	until(t, "request", func() bool { return len(w.all(topics.RechargeRequests)) == 1 })
+	until(t, "request", func() bool { return len(w.all(w.topics.RechargeRequests)) == 1 })
 	amount := rating.Micros(1000)
 	top := func(n int) {
 		w.command(&balance.Command{Type: balance.TopUp, Account: "acme", ID: fmt.Sprintf("top-up/%d", n), Amount: &amount})
@@ -116,12 +116,12 @@ func TestAHeldRequestDoesNotKeepWhatComesAfterIt(t *testing.T) {
 	}
 	top(0)
 	until(t, "funded", funded(1000))
-	w.restore(old) // the replay holds the request until the top-up is applied again
+	w.redis.Restore(old) // the replay holds the request until the top-up is applied again
 	for i := 1; i <= 20; i++ {
 		top(i)
 		until(t, "funded", funded(1000*int64(i+1)))
 	}
-	until(t, "trimmed", func() bool { return len(w.rdb.Keys(t.Context(), "cs:*:outbox:*").Val()) == 0 })
+	until(t, "trimmed", func() bool { return len(w.redis.Keys("cs:*:outbox:*")) == 0 })
 }
 
 // A record that came compressed may be larger than what dead letters may be.
@@ -132,21 +132,21 @@ func TestAHugeRecordDoesNotStopTheStream(t *testing.T) {
 	until(t, "ready", func() bool { return r.Ready() == nil })
 	c := w.kgo(kgo.ProducerBatchCompression(kgo.GzipCompression()), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchMaxBytes(90<<20), kgo.BrokerMaxWriteBytes(200<<20))
-	if err := c.ProduceSync(t.Context(), &kgo.Record{Topic: "cdrs", Value: bytes.Repeat([]byte("x"), 3<<20)}).FirstErr(); err != nil {
+	if err := c.ProduceSync(t.Context(), &kgo.Record{Topic: w.cdrs, Value: bytes.Repeat([]byte("x"), 3<<20)}).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
 	// and a batch larger than anybody would unpack
-	if err := c.ProduceSync(t.Context(), &kgo.Record{Topic: "cdrs", Value: make([]byte, 65<<20)}).FirstErr(); err != nil {
+	if err := c.ProduceSync(t.Context(), &kgo.Record{Topic: w.cdrs, Value: make([]byte, 65<<20)}).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
 	w.produce(0, w.call("acme", 7))
 	until(t, "debited", func() bool { return r.failed() || w.spent("acme") == 7 })
-	until(t, "dead letters", func() bool { return r.failed() || len(w.all(topics.DeadLetters)) == 2 })
+	until(t, "dead letters", func() bool { return r.failed() || len(w.all(w.topics.DeadLetters)) == 2 })
 	if r.failed() {
 		t.Fatal(*r.err.Load())
 	}
 	cut := 0
-	for _, letter := range w.all(topics.DeadLetters) {
+	for _, letter := range w.all(w.topics.DeadLetters) {
 		if header(&letter, "cs-reason") != string(rating.NotJSON) {
 			t.Errorf("headers %v", letter.Headers)
 		}
@@ -162,7 +162,7 @@ func TestAHugeRecordDoesNotStopTheStream(t *testing.T) {
 func TestAPartitionAddedToTheCommandsIsRefused(t *testing.T) {
 	w := newWorld(t)
 	req, topic := kmsg.NewCreatePartitionsRequest(), kmsg.NewCreatePartitionsRequestTopic()
-	topic.Topic, topic.Count = topics.Commands, partitions+1
+	topic.Topic, topic.Count = w.topics.Commands, partitions+1
 	req.Topics = append(req.Topics, topic)
 	if _, err := req.RequestWith(t.Context(), w.kgo()); err != nil {
 		t.Fatal(err)

@@ -117,10 +117,10 @@ func (w *world) flood(bad func(w *world, i int) []byte) (written int) {
 	}
 	msgs := make([]kafka.Message, 0, 2*floodRecords)
 	for i := range floodRecords {
-		msgs = append(msgs, kafka.Message{Topic: "cdrs", Partition: i % partitions, Value: w.call(floodAccount(i), 1000)})
+		msgs = append(msgs, kafka.Message{Topic: w.cdrs, Partition: i % partitions, Value: w.call(floodAccount(i), 1000)})
 		if bad != nil {
 			written++
-			msgs = append(msgs, kafka.Message{Topic: "cdrs", Partition: i % partitions, Value: bad(w, i)})
+			msgs = append(msgs, kafka.Message{Topic: w.cdrs, Partition: i % partitions, Value: bad(w, i)})
 		}
 	}
 	if err := kafka.NewWriter(w.client, kafka.WriterOptions{}).WriteAll(w.t.Context(), msgs); err != nil {

@@ -56,11 +56,11 @@ func asteriskAt(answered time.Time, account, id string, seconds int, disposition
 
 func (w *world) send(headers map[string]string, value []byte) {
 	w.t.Helper()
-	m := kafka.Message{Topic: "cdrs", Partition: 0, Value: value}
+	m := kafka.Message{Topic: w.cdrs, Partition: 0, Value: value}
 	for name, text := range headers {
 		m.Headers = append(m.Headers, kafka.Header{Key: name, Value: []byte(text)})
 	}
-	if _, err := w.client.Write(w.t.Context(), "cdrs", 0, []kafka.Message{m}); err != nil {
+	if _, err := w.client.Write(w.t.Context(), w.cdrs, 0, []kafka.Message{m}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -107,7 +107,7 @@ func TestStreamOfFormats(t *testing.T) {
 		t.Errorf("%d rated records, want 8: none of what was skipped or parked", n)
 	}
 	var reasons []string
-	for _, d := range w.all(topics.DeadLetters) {
+	for _, d := range w.all(w.topics.DeadLetters) {
 		reasons = append(reasons, header(&d, "cs-reason"))
 		if header(&d, "cs-reason") == string(rating.BadFormat) && header(&d, "content-type") == "" {
 			t.Error("a dead letter has lost the headers that say how it is read")
@@ -225,9 +225,9 @@ func TestSkippedAfterTakeOver(t *testing.T) {
 	w.applyHeldUp([]byte(missedEvent))
 	r := w.start()
 	until(t, "published", func() bool {
-		return r.Ready() == nil && len(w.rdb.Keys(t.Context(), "cs:*:outbox:*").Val()) == 0
+		return r.Ready() == nil && len(w.redis.Keys("cs:*:outbox:*")) == 0
 	})
-	if n := len(w.all(topics.Rated)) + len(w.all(topics.DeadLetters)); n != 0 {
+	if n := len(w.all(w.topics.Rated)) + len(w.all(w.topics.DeadLetters)); n != 0 {
 		t.Errorf("%d records of what was skipped", n)
 	}
 }
@@ -292,7 +292,7 @@ func TestStreamCompressed(t *testing.T) {
 			w := newWorld(t)
 			r := w.start()
 			w.create("acme")
-			client, err := kgo.NewClient(kgo.SeedBrokers(w.broker.Addr()), kgo.ProducerBatchCompression(codec), kgo.ProducerLinger(100*time.Millisecond),
+			client, err := kgo.NewClient(kgo.SeedBrokers(w.kafka.Brokers()...), kgo.ProducerBatchCompression(codec), kgo.ProducerLinger(100*time.Millisecond),
 				kgo.RecordPartitioner(kgo.ManualPartitioner()))
 			if err != nil {
 				t.Fatal(err)
@@ -300,7 +300,7 @@ func TestStreamCompressed(t *testing.T) {
 			defer client.Close()
 			records := make([]*kgo.Record, 50)
 			for i := range records {
-				records[i] = &kgo.Record{Topic: "cdrs", Value: w.call("acme", 10)}
+				records[i] = &kgo.Record{Topic: w.cdrs, Value: w.call("acme", 10)}
 			}
 			if err := client.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
 				t.Fatal(err)

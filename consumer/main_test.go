@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,35 +18,13 @@ import (
 	"github.com/creditstream/creditstream/consumer"
 	"github.com/creditstream/creditstream/consumer/cdr"
 	"github.com/creditstream/creditstream/internal/kafka"
-	"github.com/creditstream/creditstream/internal/sandbox/broker"
-	"github.com/creditstream/creditstream/internal/sandbox/redisserver"
+	"github.com/creditstream/creditstream/internal/sandbox/testserver"
 	"github.com/creditstream/creditstream/rating"
 )
 
-var (
-	server   *redisserver.Server
-	database atomic.Int64
-)
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "consumer")
-	if err == nil {
-		server, err = redisserver.Start(context.Background(), redisserver.Options{Dir: dir, Args: []string{"--databases", "200"}})
-	}
-	if err != nil {
-		panic(fmt.Sprintf("tests of money need a redis-server: %v", err))
-	}
-	m.Run()
-	server.Kill()
-	_ = os.RemoveAll(dir)
-}
+func TestMain(m *testing.M) { testserver.Run(m) }
 
 const partitions = 2
-
-var topics = alerts.Topics{
-	Rated: "rated-cdrs", Alerts: "credit-alerts", RechargeRequests: "recharge-requests",
-	Commands: "credit-commands", DeadLetters: "cdrs.dlq", DeadLetterBytes: 1<<20 - 16<<10,
-}
 
 // flat charges a micro per millisecond; a callee or caller "none" has no rate.
 type flat struct{}
@@ -84,11 +61,14 @@ func (g *gate) Publish(ctx context.Context, records []kafka.Record, verdicts []b
 	return err
 }
 
-// world is a broker, a store and whatever consumers a test starts.
+// world is a Kafka, a store and whatever consumers a test starts.
 type world struct {
 	t        testing.TB
-	broker   *broker.Broker
+	kafka    *testserver.Kafka
+	cdrs     string // topic
+	topics   alerts.Topics
 	client   *kafka.Client
+	redis    *testserver.Redis
 	rdb      redis.UniversalClient
 	store    *balance.Store
 	commands *alerts.Commands
@@ -104,32 +84,33 @@ type world struct {
 
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
-	w := &world{t: tb, gate: &gate{}, confirm: 20 * time.Millisecond, rater: flat{}}
-	var err error
-	if w.broker, err = broker.Start(broker.Options{}); err != nil {
-		tb.Fatal(err)
+	w := &world{t: tb, kafka: testserver.NewKafka(tb), redis: testserver.NewRedis(tb), gate: &gate{}, confirm: 20 * time.Millisecond, rater: flat{}}
+	w.cdrs = w.kafka.Name("cdrs")
+	w.topics = alerts.Topics{
+		Rated: w.kafka.Name("rated-cdrs"), Alerts: w.kafka.Name("credit-alerts"), RechargeRequests: w.kafka.Name("recharge-requests"),
+		Commands: w.kafka.Name("credit-commands"), DeadLetters: w.kafka.Name("cdrs.dlq"), DeadLetterBytes: 1<<20 - 16<<10,
 	}
-	tb.Cleanup(w.broker.Close)
-	if w.client, err = kafka.New(kafka.Config{Brokers: []string{w.broker.Addr()}}); err != nil {
+	var err error
+	if w.client, err = kafka.New(kafka.Config{Brokers: w.kafka.Brokers()}); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(w.client.Close)
 	logAppend := map[string]string{"message.timestamp.type": "LogAppendTime"}
 	specs := []kafka.TopicSpec{
-		{Name: "cdrs", Partitions: partitions, Replication: 1, Configs: logAppend},
-		{Name: topics.Commands, Partitions: partitions, Replication: 1, Configs: logAppend},
+		{Name: w.cdrs, Partitions: partitions, Replication: 1, Configs: logAppend},
+		{Name: w.topics.Commands, Partitions: partitions, Replication: 1, Configs: logAppend},
 	}
-	for _, name := range []string{topics.Rated, topics.Alerts, topics.RechargeRequests, topics.DeadLetters} {
+	for _, name := range []string{w.topics.Rated, w.topics.Alerts, w.topics.RechargeRequests, w.topics.DeadLetters} {
 		specs = append(specs, kafka.TopicSpec{Name: name, Partitions: partitions, Replication: 1})
 	}
 	if err := w.client.EnsureTopics(tb.Context(), specs); err != nil {
 		tb.Fatal(err)
 	}
-	w.rdb = balance.Client(&redis.UniversalOptions{Addrs: []string{server.Addr()}, DB: int(database.Add(1))})
+	w.rdb = balance.Client(w.redis.Options())
 	tb.Cleanup(func() { _ = w.rdb.Close() })
 	w.open()
-	w.commands = alerts.NewCommands(w.client, topics.Commands, w.partitionOf)
-	w.gate.Publisher = alerts.New(kafka.NewWriter(w.client, kafka.WriterOptions{}), topics, w.partitionOf, prometheus.NewRegistry())
+	w.commands = alerts.NewCommands(w.client, w.topics.Commands, w.partitionOf)
+	w.gate.Publisher = alerts.New(kafka.NewWriter(w.client, kafka.WriterOptions{}), w.topics, w.partitionOf, prometheus.NewRegistry())
 	return w
 }
 
@@ -137,7 +118,7 @@ func (w *world) open() {
 	w.t.Helper()
 	var err error
 	w.store, err = balance.Open(w.t.Context(), w.rdb, balance.Options{
-		Shards: 8, CommandPartitions: partitions, CDRTopic: "cdrs", CommandTopic: topics.Commands,
+		Shards: 8, CommandPartitions: partitions, CDRTopic: w.cdrs, CommandTopic: w.topics.Commands,
 		Logger: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	if err != nil {
@@ -180,8 +161,8 @@ func (w *world) start() *running {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	r.Consumer = consumer.New(consumer.Config{
-		Client: w.client, Group: kafka.GroupConfig{ID: "g", SessionTimeout: 6 * time.Second, JoinBackoff: 50 * time.Millisecond},
-		CDRTopic: "cdrs", CommandTopic: topics.Commands, Store: w.store, Decoder: cdr.NewDecoder(w.formats), Rater: w.rater, Publisher: w.gate, Commander: w.commands,
+		Client: w.client, Group: kafka.GroupConfig{ID: w.kafka.Name("g"), SessionTimeout: 6 * time.Second, JoinBackoff: 50 * time.Millisecond},
+		CDRTopic: w.cdrs, CommandTopic: w.topics.Commands, Store: w.store, Decoder: cdr.NewDecoder(w.formats), Rater: w.rater, Publisher: w.gate, Commander: w.commands,
 		Logger: logger, Registerer: r.registry, Now: time.Now, Current: w.current, Confirm: w.confirm,
 		FetchWait: 50 * time.Millisecond, Patience: 300 * time.Millisecond, StopGrace: time.Second,
 	})
@@ -252,9 +233,9 @@ func (w *world) produce(partition int, values ...[]byte) {
 	w.t.Helper()
 	var msgs []kafka.Message
 	for _, v := range values {
-		msgs = append(msgs, kafka.Message{Topic: "cdrs", Partition: partition, Value: v})
+		msgs = append(msgs, kafka.Message{Topic: w.cdrs, Partition: partition, Value: v})
 	}
-	if _, err := w.client.Write(w.t.Context(), "cdrs", partition, msgs); err != nil {
+	if _, err := w.client.Write(w.t.Context(), w.cdrs, partition, msgs); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -298,7 +279,7 @@ type rated struct {
 func (w *world) rated() []rated {
 	w.t.Helper()
 	var out []rated
-	for _, r := range w.all(topics.Rated) {
+	for _, r := range w.all(w.topics.Rated) {
 		var x rated
 		if err := json.Unmarshal(r.Value, &x); err != nil {
 			w.t.Fatal(err)

@@ -15,15 +15,15 @@ import (
 // committed returns the group's offset of a cdrs partition; -1: none.
 func (w *world) committed(partition int) int64 {
 	w.t.Helper()
-	c := kafkago.Client{Addr: kafkago.TCP(w.broker.Addr())}
-	r, err := c.OffsetFetch(w.t.Context(), &kafkago.OffsetFetchRequest{GroupID: "g", Topics: map[string][]int{"cdrs": {partition}}})
+	c := kafkago.Client{Addr: kafkago.TCP(w.kafka.Brokers()...)}
+	r, err := c.OffsetFetch(w.t.Context(), &kafkago.OffsetFetchRequest{GroupID: w.kafka.Name("g"), Topics: map[string][]int{w.cdrs: {partition}}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if len(r.Topics["cdrs"]) == 0 {
+	if len(r.Topics[w.cdrs]) == 0 {
 		return -1 // the group does not exist yet
 	}
-	return r.Topics["cdrs"][0].CommittedOffset
+	return r.Topics[w.cdrs][0].CommittedOffset
 }
 
 // rounds waits for some confirmations of all shards.
@@ -71,7 +71,7 @@ func TestWhatWasNotPublishedIsPublishedByTheNextOwner(t *testing.T) {
 	}
 	w.gate.open.Store(nil)
 	w.start()
-	until(t, "published", func() bool { return len(w.rated()) == 2 && len(w.all(topics.DeadLetters)) == 1 })
+	until(t, "published", func() bool { return len(w.rated()) == 2 && len(w.all(w.topics.DeadLetters)) == 1 })
 	if s := w.spent("acme"); s != 3 {
 		t.Errorf("spent %d, want 3", s)
 	}
@@ -104,47 +104,19 @@ func TestAShardThatWentBackIsNoticedWhenIdle(t *testing.T) {
 	w.produce(0, w.call("acme", 1))
 	until(t, "debited", func() bool { return w.spent("acme") == 1 })
 	rounds(t, r)
-	old := w.dump()
+	old := w.redis.Dump()
 	w.produce(0, w.call("acme", 10))
 	w.produce(1, w.call("globex", 100))
 	w.command(&balance.Command{Type: balance.PutAccount, Account: "late", ID: "create", Put: &balance.Settings{Currency: "USD"}})
 	until(t, "debited", func() bool { return w.spent("acme") == 11 && w.spent("globex") == 100 && w.spent("late") == 0 })
-	w.restore(old) // and nothing more is sent
+	w.redis.Restore(old) // and nothing more is sent
 	until(t, "debited again", func() bool { return w.spent("acme") == 11 && w.spent("globex") == 100 && w.spent("late") == 0 })
 	rounds(t, r)
 	if a := r.figure(t, "creditstream_consumer_take_overs_total", "cause", "refused"); a == 0 {
 		t.Error("no take-over")
 	}
-	if n := len(w.all(topics.DeadLetters)); n != 0 {
+	if n := len(w.all(w.topics.DeadLetters)); n != 0 {
 		t.Errorf("%d parked", n)
-	}
-}
-
-// dump and restore take the whole database back in one step, as a failover does.
-func (w *world) dump() map[string]string {
-	w.t.Helper()
-	all, err := w.rdb.Eval(w.t.Context(), `local out = {}
-		for _, k in ipairs(redis.call('KEYS', '*')) do out[#out + 1] = k; out[#out + 1] = redis.call('DUMP', k) end
-		return out`, nil).StringSlice()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	out := map[string]string{}
-	for i := 0; i < len(all); i += 2 {
-		out[all[i]] = all[i+1]
-	}
-	return out
-}
-
-func (w *world) restore(keys map[string]string) {
-	w.t.Helper()
-	p := w.rdb.TxPipeline()
-	p.FlushDB(w.t.Context())
-	for k, v := range keys {
-		p.Restore(w.t.Context(), k, 0, v)
-	}
-	if _, err := p.Exec(w.t.Context()); err != nil {
-		w.t.Fatal(err)
 	}
 }
 
@@ -154,9 +126,7 @@ func TestAnEmptyRedisIsFilledFromTheLogs(t *testing.T) {
 	w.create("acme")
 	w.produce(0, w.call("acme", 1), w.call("acme", 2))
 	until(t, "debited", func() bool { return w.spent("acme") == 3 })
-	if err := w.rdb.FlushDB(t.Context()).Err(); err != nil {
-		t.Fatal(err)
-	}
+	w.redis.Flush()
 	until(t, "debited again", func() bool { return w.spent("acme") == 3 })
 }
 
@@ -175,7 +145,7 @@ func TestReadyMeansThatTheCommandsOfBeforeAreApplied(t *testing.T) {
 			}
 			msgs = append(msgs, kafka.Message{Value: value})
 		}
-		if _, err := w.client.Write(t.Context(), topics.Commands, w.partitionOf("acme"), msgs); err != nil {
+		if _, err := w.client.Write(t.Context(), w.topics.Commands, w.partitionOf("acme"), msgs); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -193,18 +163,18 @@ func TestAnsweredRequestsAreNotMadeAgain(t *testing.T) {
 	w.create("globex")
 	until(t, "created", func() bool { return w.spent("globex") == 0 })
 	rounds(t, r)
-	old := w.dump()
+	old := w.redis.Dump()
 	w.command(recharging("acme"))
-	until(t, "request", func() bool { return len(w.all(topics.RechargeRequests)) == 1 })
+	until(t, "request", func() bool { return len(w.all(w.topics.RechargeRequests)) == 1 })
 	amount := rating.Micros(50)
 	w.command(&balance.Command{Type: balance.Result, Account: "acme", N: 1, Status: "succeeded", Amount: &amount, Currency: "USD"})
 	until(t, "credit", func() bool { a, err := w.store.Account(t.Context(), "acme"); return err == nil && a.Balance() == 50 })
-	w.restore(old)
+	w.redis.Restore(old)
 	until(t, "credit again", func() bool { a, err := w.store.Account(t.Context(), "acme"); return err == nil && a.Balance() == 50 })
 	w.produce(0, w.call("acme", 30)) // 20 left: the next request goes out after whatever was held
-	until(t, "second request", func() bool { n := len(w.all(topics.RechargeRequests)); return n >= 2 })
+	until(t, "second request", func() bool { n := len(w.all(w.topics.RechargeRequests)); return n >= 2 })
 	seen := map[string]int{}
-	for _, rec := range w.all(topics.RechargeRequests) {
+	for _, rec := range w.all(w.topics.RechargeRequests) {
 		seen[header(&rec, "ce_id")]++
 	}
 	if seen["acme/1"] != 1 || seen["acme/2"] != 1 {
@@ -221,13 +191,13 @@ func TestATruncatedLogStopsTheConsumer(t *testing.T) {
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
-	marks := w.rdb.Keys(t.Context(), "cs:*:marks").Val()
+	marks := w.redis.Keys("cs:*:marks")
 	for _, k := range marks { // as if the topic were another one of the same length
-		v := w.rdb.HGet(t.Context(), k, "cdrs/0").Val()
+		v := w.rdb.HGet(t.Context(), k, w.cdrs+"/0").Val()
 		if v == "" {
 			continue
 		}
-		if err := w.rdb.HSet(t.Context(), k, "cdrs/0", forge(v)).Err(); err != nil {
+		if err := w.rdb.HSet(t.Context(), k, w.cdrs+"/0", forge(v)).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}

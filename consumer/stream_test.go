@@ -28,7 +28,7 @@ func TestStreamEndToEnd(t *testing.T) {
 		t.Errorf("outcomes %v", outcomes)
 	}
 	reasons := map[string]int{}
-	for _, d := range w.all(topics.DeadLetters) {
+	for _, d := range w.all(w.topics.DeadLetters) {
 		reasons[header(&d, "cs-reason")]++
 	}
 	if len(reasons) != 3 || reasons[string(rating.NotJSON)] != 1 || reasons[string(rating.BadField)] != 1 || reasons[string(rating.UnknownAccount)] != 1 {
@@ -58,13 +58,13 @@ func TestRechargeGoesRoundTheLog(t *testing.T) {
 	w.start()
 	amount := rating.Micros(50)
 	w.command(recharging("acme"))
-	until(t, "request", func() bool { return len(w.all(topics.RechargeRequests)) == 1 })
-	req := w.all(topics.RechargeRequests)[0]
+	until(t, "request", func() bool { return len(w.all(w.topics.RechargeRequests)) == 1 })
+	req := w.all(w.topics.RechargeRequests)[0]
 	if header(&req, "ce_id") != "acme/1" {
 		t.Errorf("%s", header(&req, "ce_id"))
 	}
 	w.command(&balance.Command{Type: balance.Result, Account: "acme", N: 1, Status: "succeeded", Amount: &amount, Currency: "USD"})
 	until(t, "credit", func() bool { a, err := w.store.Account(t.Context(), "acme"); return err == nil && a.Balance() == 50 })
 	w.produce(0, w.call("acme", 30))
-	until(t, "second request", func() bool { return len(w.all(topics.RechargeRequests)) == 2 })
+	until(t, "second request", func() bool { return len(w.all(w.topics.RechargeRequests)) == 2 })
 }

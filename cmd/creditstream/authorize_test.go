@@ -59,7 +59,8 @@ func TestAuthorizeBeforeRedisIsThere(t *testing.T) {
 // What has been topped up and spent is what may be spent.
 func TestAuthorizeFollowsTheStream(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t)
+	server := ownRedis(t) // is killed
+	p := newPlantOn(t, []string{server.Addr()}, 0)
 	awaitReady(t, p.processor(p.http, "--authorize-max-seconds", "600"), "http://"+p.http)
 	p.create("acme", "")
 	url := "http://" + p.http
@@ -74,7 +75,7 @@ func TestAuthorizeFollowsTheStream(t *testing.T) {
 	if got := authorized(t, url, "user_out"); got != "true 600 " {
 		t.Errorf("got %s", got)
 	}
-	p.redis.Kill()
+	server.Kill()
 	if got := authorized(t, url, "user_out"); got != "false 0 balances_unavailable" {
 		t.Errorf("got %s", got)
 	}

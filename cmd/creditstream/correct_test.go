@@ -34,7 +34,7 @@ func TestCorrections(t *testing.T) {
 	call := func(id string, seconds int) string {
 		return fmt.Sprintf(`{"id":%q,"source":"pbx-1","account":"acme","kind":"user_out","callee":"+33142685300","answered_at":%q,"duration_ms":%d}`, id, answered, seconds*1000)
 	}
-	if _, err := p.client.Write(t.Context(), "cdrs", 0, []kafka.Message{{Value: []byte(call("1", 600))}, {Value: []byte(call("2", 60))}}); err != nil {
+	if _, err := p.client.Write(t.Context(), p.topic("cdrs"), 0, []kafka.Message{{Value: []byte(call("1", 600))}, {Value: []byte(call("2", 60))}}); err != nil {
 		t.Fatal(err)
 	}
 	awaitBalance := func(want string) {
@@ -54,9 +54,9 @@ func TestCorrections(t *testing.T) {
 		return nil
 	})
 	correct := func(code int, args ...string) string {
-		return p.tool(code, append([]string{"correct", "--redis", p.redis.Addr(), "--deck", p.deck, "--operator=ann"}, args...)...)
+		return p.tool(code, append([]string{"correct", "--redis", strings.Join(p.redis, ","), "--deck", p.deck, "--operator=ann"}, args...)...)
 	}
-	if _, err := p.client.Write(t.Context(), "rated-cdrs", 0, []kafka.Message{{Key: []byte("acme"), Value: []byte("hello")}}); err != nil {
+	if _, err := p.client.Write(t.Context(), p.topic("rated-cdrs"), 0, []kafka.Message{{Key: []byte("acme"), Value: []byte("hello")}}); err != nil {
 		t.Fatal(err)
 	}
 	fixed := p.file("fixed.jsonl", call("1", 120), "{", call("2", 60), call("3", 60))
@@ -87,13 +87,13 @@ func TestCorrections(t *testing.T) {
 	wants(t, strings.Join(said, "\n"), `/1","amount":"0.800000"`, `"reason":"corrected CDR","operator":"ann","cdr":{"source":"pbx-1","id":"1","answered_at":"`, `"reason":"it was right"`)
 	run.stop(t)
 	late := p.file("late.jsonl", call("1", 300), call("2", 60))
-	out := p.tool(1, "correct", "--redis", p.redis.Addr(), "--deck", p.deck, "--wait=100ms", late)
+	out := p.tool(1, "correct", "--redis", strings.Join(p.redis, ","), "--deck", p.deck, "--wait=100ms", late)
 	wants(t, out, `"adjusted":"0.500000","currency":"USD","outcome":"accepted"`, "late.jsonl:1: it is in the log, and not known to be applied yet; to run this again is safe",
 		"0 calls adjusted, 1 accepted and not yet applied, 1 unchanged, 0 not corrected", "1 failure: see above")
-	wants(t, p.tool(0, "correct", "--redis", p.redis.Addr(), "--deck", p.deck, "--wait=0", p.file("later.jsonl", call("1", 360))),
+	wants(t, p.tool(0, "correct", "--redis", strings.Join(p.redis, ","), "--deck", p.deck, "--wait=0", p.file("later.jsonl", call("1", 360))),
 		`"was":"0.500000","now":"0.600000","adjusted":"-0.100000","currency":"USD","outcome":"accepted"`, "0 calls adjusted, 1 accepted and not yet applied")
-	wants(t, p.tool(1, "correct", "--redis", p.redis.Addr(), "--redis-db=1", "--deck", p.deck, fixed), "this Redis holds no balances")
-	wants(t, p.tool(2, "correct", "--redis", p.redis.Addr(), "--deck", p.deck, "/nowhere"), "open /nowhere: no such file")
+	wants(t, p.tool(1, "correct", "--redis", ownRedis(t).Addr(), "--redis-db=0", "--deck", p.deck, fixed), "this Redis holds no balances")
+	wants(t, p.tool(2, "correct", "--redis", strings.Join(p.redis, ","), "--deck", p.deck, "/nowhere"), "open /nowhere: no such file")
 }
 
 // The file - is stdin, as of the other commands.
@@ -119,7 +119,7 @@ func TestCorrectionsOfAnyFormat(t *testing.T) {
 	answered := time.Now().Add(-time.Hour).UTC().Truncate(time.Second)
 	canonical := fmt.Sprintf(`{"id":"1.1","source":"pbx-1","account":"acme","kind":"user_out","callee":"+33142685300","answered_at":%q,"duration_ms":600000}`,
 		answered.Format(time.RFC3339))
-	if _, err := p.client.Write(t.Context(), "cdrs", 0, []kafka.Message{{Value: []byte(canonical)}}); err != nil {
+	if _, err := p.client.Write(t.Context(), p.topic("cdrs"), 0, []kafka.Message{{Value: []byte(canonical)}}); err != nil {
 		t.Fatal(err)
 	}
 	await(t, 30*time.Second, "a rated record", func() error {
@@ -134,10 +134,10 @@ func TestCorrectionsOfAnyFormat(t *testing.T) {
 	}
 	file := p.file("Master.csv", line("+33142685300"), line("9"))
 	correct := func(code int, args ...string) string {
-		return p.tool(code, append([]string{"correct", "--redis", p.redis.Addr(), "--deck", p.deck, "--format=asterisk-csv", "--mapping", mapping, file}, args...)...)
+		return p.tool(code, append([]string{"correct", "--redis", strings.Join(p.redis, ","), "--deck", p.deck, "--format=asterisk-csv", "--mapping", mapping, file}, args...)...)
 	}
 	const refused = "nothing is corrected, as processors read records otherwise: "
-	wants(t, p.tool(1, "correct", "--redis", p.redis.Addr(), "--deck", p.deck, "--format=asterisk-csv", file), refused+"source pbx-")
+	wants(t, p.tool(1, "correct", "--redis", strings.Join(p.redis, ","), "--deck", p.deck, "--format=asterisk-csv", file), refused+"source pbx-")
 	wants(t, correct(1, "--zone=Europe/Paris"), refused+"records of this store are read with format and zone canonical")
 	wants(t, correct(1), "Master.csv:1: bad_format: 2 sources of the mapping have the format asterisk-csv")
 	wants(t, correct(1, "--source=pbx-2"), `Master.csv:1: no call of this name was charged, but one that differs in source costs 1.000000 USD: source "pbx-1", id "1.1"`)

@@ -18,7 +18,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/creditstream/creditstream/balance"
-	"github.com/creditstream/creditstream/internal/sandbox/redisserver"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -224,11 +223,7 @@ func TestDecksAreReadWhenTheirFilesRest(t *testing.T) {
 
 // A process ends, with an error, when the others have a deck that it lacks.
 func TestAProcessThatLacksADeckEnds(t *testing.T) {
-	server, err := redisserver.Start(t.Context(), redisserver.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Kill)
+	server := ownRedis(t) // a sandbox uses no cluster
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { _ = rdb.Close() })
 	s := startSandbox(t, t.TempDir(), "--redis", server.Addr())

@@ -15,14 +15,15 @@ import (
 	"github.com/creditstream/creditstream/internal/kafka"
 )
 
-// tool runs a command against the plant's broker and returns what it wrote.
+// tool runs a command against the plant's Kafka and returns what it wrote, with
+// bare names of topics.
 func (p *plant) tool(wantCode int, args ...string) string {
 	p.t.Helper()
-	c := start(p.t, nil, append(args, "--brokers", p.kafka)...)
+	c := start(p.t, p.environ(), append(args, "--brokers", strings.Join(p.brokers, ","))...)
 	if code := c.wait(p.t, 30*time.Second); code != wantCode {
 		p.t.Errorf("creditstream %s: exit code %d, want %d\n%s", strings.Join(args, " "), code, wantCode, c.out.String())
 	}
-	return c.out.String()
+	return p.kafka.Bare(c.out.String())
 }
 
 // list returns dlq list --json.
@@ -112,7 +113,7 @@ func TestDeadLettersOfAWeekend(t *testing.T) {
 		{Value: []byte(bench)},
 		{Value: []byte(call("4", "+33142685300"))},
 	}
-	if _, err := p.client.Write(t.Context(), "cdrs", 1, msgs); err != nil {
+	if _, err := p.client.Write(t.Context(), p.topic("cdrs"), 1, msgs); err != nil {
 		t.Fatal(err)
 	}
 	p.awaitOpen(3)
@@ -125,35 +126,35 @@ func TestDeadLettersOfAWeekend(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 	wants(t, p.tool(0, "dlq", "list"), "3 dead letters open, 0 replayed, 0 dropped", "       2  no_rate", "       2  pbx-1", "cdrs/1/0", "at byte ")
-	show := p.tool(0, "dlq", "show", "cdrs/1/2")
+	show := p.tool(0, "dlq", "show", p.topic("cdrs/1/2"))
 	wants(t, show, "reason    not_json", `"3\x1b[31m"`, "at byte ", "source    bench")
 	if strings.Contains(show, "\x1b") {
 		t.Errorf("a control character reaches the terminal: %q", show)
 	}
-	if raw := p.tool(0, "dlq", "show", "--raw", "cdrs/1/2"); raw != bench {
+	if raw := p.tool(0, "dlq", "show", "--raw", p.topic("cdrs/1/2")); raw != bench {
 		t.Errorf("%q", raw)
 	}
-	wants(t, p.tool(1, "dlq", "show", "cdrs/1/3"), "cdrs/1/3: there is no such dead letter")
+	wants(t, p.tool(1, "dlq", "show", p.topic("cdrs/1/3")), "cdrs/1/3: there is no such dead letter")
 
 	wants(t, p.tool(2, "dlq", "replay", "--reason=no_rate", "--deck", p.deck), "redis is required, to see that format, zone and mapping are those of the processors")
 	wants(t, p.tool(2, "dlq", "replay", "--reason=no_rate", "--dry-run"), "a dry run says what would become of each record: give --deck")
-	wants(t, p.tool(0, "dlq", "replay", "--reason=no_rate", "--config", writeFile(t, "deck: "+p.deck+"\n"), "--dry-run"), "1/2  cdrs/1/0  would be sent: would be parked again as no_rate")
+	wants(t, p.tool(0, "dlq", "replay", "--reason=no_rate", "--config", writeFile(t, "deck: "+p.deck+"\n"), "--dry-run"), "/2  cdrs/1/0  would be sent: would be parked again as no_rate")
 	p.addRate("49,Germany,DE,0,0.30,60,60")
 	wants(t, p.tool(0, "dlq", "replay", "--reason=no_rate", "--deck", p.deck, "--dry-run"),
-		"1/2  cdrs/1/0  would be sent: would be charged 0.300000 USD for 60 s, Germany", "2 charged, in sum 0.600000 USD")
+		"/2  cdrs/1/0  would be sent: would be charged 0.300000 USD for 60 s, Germany", "2 charged, in sum 0.600000 USD")
 	p.awaitOpen(3)
 	run.stop(t)
 	run = p.processor(p.http, "--accept-past-decks")
 	awaitReady(t, run, "http://"+p.http)
-	wants(t, p.tool(0, "dlq", "replay", "--redis", p.redis.Addr(), "--reason=no_rate", "--operator", "ann"), "2/2  cdrs/1/1  sent\n", "2 dead letters: 2 sent")
+	wants(t, p.tool(0, "dlq", "replay", "--redis", strings.Join(p.redis, ","), "--reason=no_rate", "--operator", "ann"), "/2  cdrs/1/1  sent\n", "2 dead letters: 2 sent")
 	await(t, 30*time.Second, "both calls are charged", func() error {
 		if b := p.balance(); b != "9.300000" {
 			return fmt.Errorf("balance %s", b)
 		}
 		return nil
 	})
-	wants(t, p.tool(0, "dlq", "replay", "--unchecked", "--id", "cdrs/1/0,cdrs/1/1"), "are not compared with those of the processors", "2 sent") // twice is safe
-	wants(t, p.tool(1, "dlq", "replay", "--redis", p.redis.Addr(), "--id", "cdrs/1/0,cdrs/1/99"), "1 sent", "cdrs/1/99: there is no such dead letter", "1 failure: see above")
+	wants(t, p.tool(0, "dlq", "replay", "--unchecked", "--id", p.topic("cdrs/1/0")+","+p.topic("cdrs/1/1")), "are not compared with those of the processors", "2 sent") // twice is safe
+	wants(t, p.tool(1, "dlq", "replay", "--redis", strings.Join(p.redis, ","), "--id", p.topic("cdrs/1/0")+","+p.topic("cdrs/1/99")), "1 sent", "cdrs/1/99: there is no such dead letter", "1 failure: see above")
 
 	wants(t, p.tool(2, "dlq", "drop", "--source=bench"), "reason-text is required")
 	wants(t, p.tool(0, "dlq", "drop", "--source=bench", "--reason-text", "the test bench", "--dry-run"), "would drop 1 dead letter")
@@ -166,9 +167,9 @@ func TestDeadLettersOfAWeekend(t *testing.T) {
 	}
 	wants(t, string(text), `creditstream_letters_open_records{reason="not_json"} 1`, `creditstream_letters_oldest_open_timestamp_seconds{reason="not_json"} 1.`)
 	wants(t, p.tool(0, "dlq", "drop", "--source=bench", "--reason-text", "the test bench", "--operator=ann"), "dropped 1 dead letter")
-	wants(t, p.tool(1, "dlq", "drop", "--id=cdrs/1/2", "--reason-text=x"), "cdrs/1/2: is not open: it was dropped by ann at ")
+	wants(t, p.tool(1, "dlq", "drop", "--id="+p.topic("cdrs/1/2"), "--reason-text=x"), "cdrs/1/2: is not open: it was dropped by ann at ")
 	p.awaitOpen(0)
-	wants(t, p.tool(0, "dlq", "show", "cdrs/1/2"), "state     dropped by ann at ", ": the test bench\n")
+	wants(t, p.tool(0, "dlq", "show", p.topic("cdrs/1/2")), "state     dropped by ann at ", ": the test bench\n")
 	all := p.list("--all")
 	states := map[string]int{}
 	for _, x := range all.Letters {

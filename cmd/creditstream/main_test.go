@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/creditstream/creditstream/internal/auth"
+	"github.com/creditstream/creditstream/internal/sandbox/testserver"
 )
 
 // What tests of the whole command share: the binary, processes, waiting.
@@ -65,7 +66,7 @@ func testMain(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	return m.Run()
+	return testserver.Run(m)
 }
 
 // await polls done until it returns nil; the test fails with its last error when

@@ -128,7 +128,7 @@ func TestAProcessThatLacksASourceEnds(t *testing.T) {
 	p := newPlant(t)
 	run := p.processor(p.http)
 	awaitReady(t, run, "http://"+p.http)
-	rdb := redis.NewClient(&redis.Options{Addr: p.redis.Addr()})
+	rdb := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: p.redis, DB: p.redisDB})
 	t.Cleanup(func() { _ = rdb.Close() })
 	soon := time.Now().Add(noteStop / 2).UTC()
 	noted := strconv.FormatInt(soon.UnixMicro(), 10) + " " + soon.Format(time.RFC3339Nano) + " sbc-1"
@@ -152,18 +152,18 @@ func TestReplayOverAChangeOfTheMapping(t *testing.T) {
 	event := fmt.Sprintf(`{"method":"E_ACC_CDR","params":{"callid":"c","from_tag":"f","to_tag":"t","sip_code":"200","time":%d,"ms_duration":1500,"dst":"+33142685300"}}`,
 		time.Now().Add(-2*time.Hour).Unix())
 	parked := kafka.Record{
-		Topic: "cdrs", Value: []byte(event), AppendMillis: time.Now().Add(-time.Hour).UnixMilli(),
+		Topic: p.topic("cdrs"), Value: []byte(event), AppendMillis: time.Now().Add(-time.Hour).UnixMilli(),
 		Headers: []kafka.Header{{Key: "cdr-source", Value: []byte("sbc-1")}},
 	}
 	verdict := balance.Verdict{Outcome: balance.Parked, Reason: rating.UnknownAccount, Message: "an hour ago"}
-	publisher := alerts.New(p.writer, alerts.Topics{DeadLetters: "cdrs.dlq", DeadLetterPartitions: plantPartitions}, func(string) int { return 0 }, nil)
+	publisher := alerts.New(p.writer, alerts.Topics{DeadLetters: p.topic("cdrs.dlq"), DeadLetterPartitions: plantPartitions}, func(string) int { return 0 }, nil)
 	if err := publisher.Publish(t.Context(), []kafka.Record{parked}, []balance.Verdict{verdict}, nil); err != nil {
 		t.Fatal(err)
 	}
 	p.awaitOpen(1)
 	replay := func(code int, want string, more ...string) {
 		t.Helper()
-		args := append([]string{"dlq", "replay", "--source=sbc-1", "--redis", p.redis.Addr(), "--deck", p.deck}, more...)
+		args := append([]string{"dlq", "replay", "--source=sbc-1", "--redis", strings.Join(p.redis, ","), "--deck", p.deck}, more...)
 		wants(t, p.tool(code, args...), want)
 	}
 	replay(1, "nothing is sent, as processors read records otherwise: source sbc-1, version ", "--mapping", mapping(t, first))

@@ -95,7 +95,7 @@ func TestReachIsOfTheTopic(t *testing.T) {
 // needed while the topic keeps the records that were read by it.
 func TestAVersionIsNeededWhileTheTopicHasItsRecords(t *testing.T) {
 	p := newPlant(t)
-	spec := kafka.TopicSpec{Name: "cdrs", Partitions: plantPartitions, Replication: 1, Configs: map[string]string{
+	spec := kafka.TopicSpec{Name: p.topic("cdrs"), Partitions: plantPartitions, Replication: 1, Configs: map[string]string{
 		"message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete", "retention.ms": "-1",
 	}}
 	if err := p.client.EnsureTopics(t.Context(), []kafka.TopicSpec{spec}); err != nil {

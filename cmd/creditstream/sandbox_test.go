@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -316,6 +317,9 @@ func TestSandboxInMemory(t *testing.T) {
 				if strings.HasPrefix(line, "creditstream_consumer_lag_records{") && !strings.HasSuffix(line, " 0\n") {
 					return errors.New(line)
 				}
+			}
+			if code, body, err := request(t, http.MethodGet, url+"/v1/accounts/acme", nil, ""); err != nil || code != http.StatusOK {
+				return cmp.Or(err, errors.New(body)) // no lag is known yet
 			}
 			now := fmt.Sprint(balanceOf(t, url, "acme"), balanceOf(t, url, "globex"), balanceOf(t, url, "initech"), balanceOf(t, url, "umbrella"), balanceOf(t, url, "hooli"))
 			all = append(all, now)

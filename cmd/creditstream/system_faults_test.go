@@ -98,7 +98,8 @@ func TestKilledProcessorsLoseNothingAndChargeNothingTwice(t *testing.T) {
 // Redis is stopped, its data replaced by an older copy, and started again; in the
 // meantime accounts were created, topped up and called.
 func TestRestoredRedisComesOutAsIfNothingHadHappened(t *testing.T) {
-	p := newPlant(t)
+	server := ownRedis(t) // is stopped
+	p := newPlantOn(t, []string{server.Addr()}, 0)
 	r := rand.New(rand.NewPCG(4, 4))
 	accounts := names(12)
 	proc := p.processor(p.http)
@@ -114,12 +115,12 @@ func TestRestoredRedisComesOutAsIfNothingHadHappened(t *testing.T) {
 	}
 	burst(accounts[:8], 400)
 	p.settled()
-	p.redis.Stop()
+	server.Stop()
 	older := filepath.Join(t.TempDir(), "older")
-	if err := os.CopyFS(older, os.DirFS(p.redis.Dir())); err != nil {
+	if err := os.CopyFS(older, os.DirFS(server.Dir())); err != nil {
 		t.Fatal(err)
 	}
-	p.restart(p.redis.Dir())
+	server = restart(t, server, server.Dir())
 	p.populate(accounts[8:])
 	for _, a := range accounts[:8] {
 		p.topUp(a, "second", "7.00")
@@ -128,8 +129,8 @@ func TestRestoredRedisComesOutAsIfNothingHadHappened(t *testing.T) {
 	p.settled()
 	before := judgeOut(p)
 
-	p.redis.Stop()
-	p.restart(older)
+	server.Stop()
+	restart(t, server, older)
 	burst(accounts, 100) // and the stream goes on
 	p.settled()
 	p.verify()
@@ -149,17 +150,35 @@ func TestRestoredRedisComesOutAsIfNothingHadHappened(t *testing.T) {
 	}
 }
 
-// restart starts Redis again at the same address, on a directory.
-func (p *plant) restart(dir string) {
-	p.t.Helper()
-	_, port, err := net.SplitHostPort(p.redis.Addr())
+// ownRedis starts a redis-server for the test alone.
+func ownRedis(t *testing.T) *redisserver.Server {
+	t.Helper()
+	return startRedis(t, redisserver.Options{Dir: filepath.Join(t.TempDir(), "redis")})
+}
+
+// restart starts a server that has ended again at its address, on a directory.
+func restart(t *testing.T, s *redisserver.Server, dir string) *redisserver.Server {
+	t.Helper()
+	_, port, err := net.SplitHostPort(s.Addr())
 	if err != nil {
-		p.t.Fatal(err)
+		t.Fatal(err)
 	}
-	n, _ := strconv.Atoi(port)
-	if p.redis, err = redisserver.Start(p.t.Context(), redisserver.Options{Dir: dir, Port: n, Args: []string{"--appendfsync", "always"}}); err != nil {
-		p.t.Fatal(err)
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return startRedis(t, redisserver.Options{Dir: dir, Port: n})
+}
+
+func startRedis(t *testing.T, opt redisserver.Options) *redisserver.Server {
+	t.Helper()
+	opt.Args = []string{"--appendfsync", "always"}
+	s, err := redisserver.Start(t.Context(), opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Kill)
+	return s
 }
 
 // out is what has left so far.
@@ -201,9 +220,9 @@ func judgeOut(p *plant) *out {
 
 // The connection to Redis drops the answer of every 50th script call.
 func TestLostRepliesChargeNothingTwice(t *testing.T) {
-	p := newPlant(t)
-	proxy := newForgetful(t, p.redis.Addr(), 50)
-	p.via = proxy.addr
+	// A cluster tells its clients addresses that do not lead through the proxy.
+	proxy := newForgetful(t, ownRedis(t).Addr(), 50)
+	p := newPlantOn(t, []string{proxy.addr}, 0)
 	accounts := names(12)
 	proc := p.processor(p.http)
 	awaitReady(t, proc, "http://"+p.http)

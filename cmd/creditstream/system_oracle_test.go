@@ -5,7 +5,6 @@ import (
 	"math/big"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -144,12 +143,12 @@ func (o *oracle) charge(at place, value []byte, appended int64, counted map[stri
 }
 
 // committed returns the offset that the group has committed; -1: none.
-func committed(t *testing.T, broker, topic string, partition int) int64 {
-	t.Helper()
-	c := kafkago.Client{Addr: kafkago.TCP(broker), Timeout: 5 * time.Second}
-	r, err := c.OffsetFetch(t.Context(), &kafkago.OffsetFetchRequest{GroupID: "creditstream", Topics: map[string][]int{topic: {partition}}})
+func (p *plant) committed(topic string, partition int) int64 {
+	p.t.Helper()
+	c := kafkago.Client{Addr: kafkago.TCP(p.brokers...), Timeout: 5 * time.Second}
+	r, err := c.OffsetFetch(p.t.Context(), &kafkago.OffsetFetchRequest{GroupID: p.kafka.Name("creditstream"), Topics: map[string][]int{topic: {partition}}})
 	if err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	if len(r.Topics[topic]) == 0 {
 		return -1 // the group does not exist yet

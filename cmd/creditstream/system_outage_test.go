@@ -15,7 +15,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
-	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/internal/sandbox/broker"
 )
 
@@ -26,7 +25,7 @@ func (p *plant) unready() {
 		code, body, err := request(p.t, http.MethodGet, "http://"+p.http+"/readyz", nil, "")
 		if err == nil && code == http.StatusOK {
 			err = errors.New(body)
-		} else if strings.Contains(body, p.redis.Addr()) || strings.Contains(body, "cdrs") {
+		} else if strings.Contains(body, p.redis[0]) || strings.Contains(body, "cdrs") {
 			p.t.Errorf("what is for the log alone is told to anybody: %s", body)
 		}
 		return err
@@ -76,7 +75,8 @@ func few(t *testing.T, p *process) {
 }
 
 func TestWaitsForRedisAndGoesOnByItself(t *testing.T) {
-	p := newPlant(t)
+	server := ownRedis(t) // is killed
+	p := newPlantOn(t, []string{server.Addr()}, 0)
 	r := rand.New(rand.NewPCG(8, 8))
 	proc := p.processor(p.http)
 	awaitReady(t, proc, "http://"+p.http)
@@ -89,19 +89,19 @@ func TestWaitsForRedisAndGoesOnByItself(t *testing.T) {
 	}
 	burst()
 	p.settled()
-	p.redis.Kill()
+	server.Kill()
 	p.unready()
 	burst()
 	for range 4 { // seconds
 		idle(t, proc)
 	}
 	few(t, proc)
-	p.restart(p.redis.Dir())
+	server = restart(t, server, server.Dir())
 	awaitReady(t, proc, "http://"+p.http)
 	p.settled()
 	p.verify()
 
-	p.redis.Kill() // a stop does not wait for it
+	server.Kill() // a stop does not wait for it
 	p.unready()
 	proc.stop(t)
 }
@@ -109,16 +109,16 @@ func TestWaitsForRedisAndGoesOnByItself(t *testing.T) {
 func TestWaitsForKafkaAndGoesOnByItself(t *testing.T) {
 	p := newPlant(t)
 	dir, addr := filepath.Join(t.TempDir(), "kafka"), freeAddr(t)
+	var own *broker.Broker // is closed
 	start := func() {
 		t.Helper()
 		var err error
-		p.broker, err = broker.Start(broker.Options{Addr: addr, DataDir: dir, Kfake: []kfake.Opt{kfake.GroupMinSessionTimeout(500 * time.Millisecond)}})
+		own, err = broker.Start(broker.Options{Addr: addr, DataDir: dir, Kfake: []kfake.Opt{kfake.GroupMinSessionTimeout(500 * time.Millisecond)}})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	p.broker.Close()
-	p.kafka = addr
+	p.useKafka([]string{addr})
 	proc := p.processor(p.http) // Kafka comes later
 	await(t, 10*time.Second, "a first answer", func() error {
 		_, _, err := request(t, http.MethodGet, "http://"+p.http+"/livez", nil, "")
@@ -127,12 +127,6 @@ func TestWaitsForKafkaAndGoesOnByItself(t *testing.T) {
 	p.unready()
 	idle(t, proc)
 	start()
-	client, err := kafka.New(kafka.Config{Brokers: []string{addr}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(client.Close)
-	p.client, p.writer = client, kafka.NewWriter(client, kafka.WriterOptions{})
 	awaitReady(t, proc, "http://"+p.http)
 	r := rand.New(rand.NewPCG(9, 9))
 	p.create("acme", "")
@@ -140,7 +134,7 @@ func TestWaitsForKafkaAndGoesOnByItself(t *testing.T) {
 	for range 200 {
 		p.send(r, 0, p.cdr(r, "acme"))
 	}
-	p.broker.Close()
+	own.Close()
 	p.unready()
 	idle(t, proc)
 	start()
@@ -149,11 +143,10 @@ func TestWaitsForKafkaAndGoesOnByItself(t *testing.T) {
 	p.settled()
 	p.verify()
 
-	p.broker.Close() // a stop does not wait for it
+	own.Close() // a stop does not wait for it
 	p.unready()
 	proc.signal(syscall.SIGTERM)
 	if code := proc.wait(t, 10*time.Second); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	start() // for the end of the test
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,30 +16,27 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kfake"
-
 	"github.com/creditstream/creditstream/internal/kafka"
-	"github.com/creditstream/creditstream/internal/sandbox/broker"
-	"github.com/creditstream/creditstream/internal/sandbox/redisserver"
+	"github.com/creditstream/creditstream/internal/sandbox/testserver"
 )
 
-// The whole system, attacked: processors are real processes, Redis is a real
-// server, the broker is the embedded one inside the test. What comes out is
-// compared with an oracle that shares no code with the product.
+// The whole system, attacked: processors are real processes, Kafka and Redis those
+// of the suite unless the attack is on them. What comes out is compared with an
+// oracle that shares no code with the product.
 
 const plantPartitions = 4
 
-// plant is a broker and a Redis that outlive the processors of a test.
+// plant is a Kafka and a Redis that outlive the processors of a test.
 type plant struct {
-	t      *testing.T
-	broker *broker.Broker
-	redis  *redisserver.Server
-	client *kafka.Client
-	writer *kafka.Writer
-	deck   string
-	http   string // of the processor that answers the API
-	kafka  string // where the broker listens
-	via    string // how processors reach Redis; default: directly
+	t       *testing.T
+	kafka   *testserver.Kafka // has the names of topics and groups
+	brokers []string
+	redis   []string // addresses
+	redisDB int
+	client  *kafka.Client
+	writer  *kafka.Writer
+	deck    string
+	http    string // of the processor that answers the API
 
 	mu   sync.Mutex
 	sent int
@@ -48,7 +44,14 @@ type plant struct {
 
 func newPlant(t *testing.T) *plant {
 	t.Helper()
-	p := &plant{t: t, deck: t.TempDir(), http: freeAddr(t)}
+	r := testserver.NewRedis(t)
+	return newPlantOn(t, r.Addrs(), r.DB())
+}
+
+// newPlantOn makes a plant with a Redis that the test attacks.
+func newPlantOn(t *testing.T, addrs []string, db int) *plant {
+	t.Helper()
+	p := &plant{t: t, kafka: testserver.NewKafka(t), redis: addrs, redisDB: db, deck: t.TempDir(), http: freeAddr(t)}
 	for name, text := range map[string]string{
 		"deck.yaml": "id: test\ncurrency: USD\nvalid_from: 2020-01-01T00:00:00Z\nhome_country: US\nrules:\n" +
 			"  - {kinds: [user_out, conference_out, toll_free_in], scope: any, table: out.csv, match: callee}\n" +
@@ -59,23 +62,35 @@ func newPlant(t *testing.T) *plant {
 			t.Fatal(err)
 		}
 	}
-	var err error
-	p.broker, err = broker.Start(broker.Options{Kfake: []kfake.Opt{kfake.GroupMinSessionTimeout(500 * time.Millisecond)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.broker.Close() })
-	p.kafka = p.broker.Addr()
-	if p.redis, err = redisserver.Start(t.Context(), redisserver.Options{Dir: filepath.Join(t.TempDir(), "redis"), Args: []string{"--appendfsync", "always"}}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.redis.Kill() })
-	if p.client, err = kafka.New(kafka.Config{Brokers: []string{p.kafka}}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.client.Close)
-	p.writer = kafka.NewWriter(p.client, kafka.WriterOptions{})
+	p.useKafka(p.kafka.Brokers())
 	return p
+}
+
+// useKafka has everybody use these brokers from now on.
+func (p *plant) useKafka(brokers []string) {
+	p.t.Helper()
+	client, err := kafka.New(kafka.Config{Brokers: brokers})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(client.Close)
+	p.brokers, p.client, p.writer = brokers, client, kafka.NewWriter(client, kafka.WriterOptions{})
+}
+
+// topic returns the name that a topic has in this test.
+func (p *plant) topic(name string) string { return p.kafka.Name(name) }
+
+// environ has the settings of all topics, of the group and of the database, as
+// environment.
+func (p *plant) environ() []string {
+	env := []string{envPrefix + "REDIS_DB=" + strconv.Itoa(p.redisDB)}
+	for setting, name := range map[string]string{
+		"TOPIC_CDRS": "cdrs", "TOPIC_COMMANDS": "credit-commands", "TOPIC_RATED": "rated-cdrs", "TOPIC_ALERTS": "credit-alerts",
+		"TOPIC_RECHARGE_REQUESTS": "recharge-requests", "TOPIC_DEAD_LETTERS": "cdrs.dlq", "GROUP": "creditstream",
+	} {
+		env = append(env, envPrefix+setting+"="+p.kafka.Name(name))
+	}
+	return env
 }
 
 // processor starts one; the API is at http, or at a port of its own when empty.
@@ -84,8 +99,8 @@ func (p *plant) processor(http string, more ...string) *process {
 	if http == "" {
 		http = freeAddr(p.t)
 	}
-	return start(p.t, nil, append([]string{
-		"run", "--brokers", p.kafka, "--redis", cmp.Or(p.via, p.redis.Addr()), "--deck", p.deck,
+	return start(p.t, p.environ(), append([]string{
+		"run", "--brokers", strings.Join(p.brokers, ","), "--redis", strings.Join(p.redis, ","), "--deck", p.deck,
 		"--http", http, "--tokens", tokenFile, "--session-timeout", "1s", "--partitions", strconv.Itoa(plantPartitions), "--shards", "16",
 	}, more...)...)
 }
@@ -148,7 +163,7 @@ func (p *plant) send(r *rand.Rand, repeat float64, cdrs ...[]byte) {
 	p.t.Helper()
 	var msgs []kafka.Message
 	add := func(c []byte) {
-		msgs = append(msgs, kafka.Message{Topic: "cdrs", Partition: r.IntN(plantPartitions), Value: c})
+		msgs = append(msgs, kafka.Message{Topic: p.topic("cdrs"), Partition: r.IntN(plantPartitions), Value: c})
 	}
 	for _, c := range cdrs {
 		add(c)
@@ -165,8 +180,9 @@ func (p *plant) send(r *rand.Rand, repeat float64, cdrs ...[]byte) {
 }
 
 // read returns a whole topic.
-func (p *plant) read(topic string) []kafka.Record {
+func (p *plant) read(name string) []kafka.Record {
 	p.t.Helper()
+	topic := p.topic(name)
 	ends, err := p.client.Ends(p.t.Context(), topic)
 	if err != nil {
 		p.t.Fatal(err)
@@ -258,14 +274,15 @@ func (p *plant) settled() {
 
 // backlog returns the size of both input logs once both are committed to the end.
 func (p *plant) backlog() (size int, err error) {
-	for _, topic := range []string{"cdrs", "credit-commands"} {
+	for _, name := range []string{"cdrs", "credit-commands"} {
+		topic := p.topic(name)
 		ends, err := p.client.Ends(p.t.Context(), topic)
 		if err != nil {
 			return 0, err
 		}
 		for partition, end := range ends {
 			size += int(end)
-			if c := committed(p.t, p.kafka, topic, partition); c != end && (end > 0 || c > 0) {
+			if c := p.committed(topic, partition); c != end && (end > 0 || c > 0) {
 				return 0, fmt.Errorf("%s/%d: committed %d of %d", topic, partition, c, end)
 			}
 		}
@@ -350,7 +367,7 @@ func (p *plant) verifyDeadLetters(o *oracle) {
 		}
 		partition, err1 := strconv.Atoi(h["cs-partition"])
 		offset, err2 := strconv.ParseInt(h["cs-offset"], 10, 64)
-		if err1 != nil || err2 != nil || h["cs-topic"] != "cdrs" || h["cs-message"] == "" {
+		if err1 != nil || err2 != nil || h["cs-topic"] != p.topic("cdrs") || h["cs-message"] == "" {
 			p.t.Fatalf("dead letter %v", h)
 		}
 		at := place{partition, offset}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/creditstream/creditstream/internal/kafka"
 )
@@ -21,7 +23,7 @@ import (
 // verifies runs `creditstream verify` with an exit code.
 func (p *plant) verifies(code int, more ...string) (v verifiedJSON) {
 	p.t.Helper()
-	out := p.tool(code, append([]string{"verify", "--json", "--redis", p.redis.Addr(), "--deck", p.deck}, more...)...)
+	out := p.tool(code, append([]string{"verify", "--json", "--redis", strings.Join(p.redis, ","), "--deck", p.deck}, more...)...)
 	line, _, _ := strings.Cut(out, "\n")
 	if err := json.Unmarshal([]byte(line), &v); err != nil {
 		p.t.Fatalf("%s: %v", out, err)
@@ -62,7 +64,8 @@ func (p *plant) awaitRead() {
 
 // The stream runs; then the balances are spoiled, and what is told explains it.
 func TestVerify(t *testing.T) {
-	p := newPlant(t)
+	server := ownRedis(t) // is spoiled
+	p := newPlantOn(t, []string{server.Addr()}, 0)
 	run := p.processor(p.http)
 	awaitReady(t, run, "http://"+p.http)
 	defer p.pay(rand.New(rand.NewPCG(1, 1)), "tenant-0")()
@@ -86,8 +89,8 @@ func TestVerify(t *testing.T) {
 	var chain []kafka.Message
 	for _, minutes := range []int{101, 103, 107, 109, 113, 109} {
 		id := "chain-" + strconv.Itoa(minutes)
-		chain = append(chain, kafka.Message{Topic: "cdrs", Partition: 2, Value: call(id, "tenant-8", minutes*60)}, // the last one is a repeat
-			kafka.Message{Topic: "cdrs", Partition: 2, Value: call(id, "tenant-10", minutes*60)})
+		chain = append(chain, kafka.Message{Topic: p.topic("cdrs"), Partition: 2, Value: call(id, "tenant-8", minutes*60)}, // the last one is a repeat
+			kafka.Message{Topic: p.topic("cdrs"), Partition: 2, Value: call(id, "tenant-10", minutes*60)})
 	}
 	if err := p.writer.WriteAll(t.Context(), chain); err != nil {
 		t.Fatal(err)
@@ -98,7 +101,7 @@ func TestVerify(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 
-	rdb := redis.NewClient(&redis.Options{Addr: p.redis.Addr()})
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { _ = rdb.Close() })
 	keys, err := rdb.Keys(t.Context(), "cs:{*}:acct:tenant-*").Result()
 	if err != nil {
@@ -122,7 +125,7 @@ func TestVerify(t *testing.T) {
 	if strings.HasPrefix(key["tenant-8"], strings.TrimSuffix(marks, "marks")) {
 		behind = append(behind, "tenant-8")
 	}
-	mark, err := rdb.HGet(t.Context(), marks, "cdrs/2").Result()
+	mark, err := rdb.HGet(t.Context(), marks, p.topic("cdrs/2")).Result()
 	must(err)
 	next, rest, _ := strings.Cut(mark, " ")
 	end, err := strconv.Atoi(next)
@@ -130,11 +133,11 @@ func TestVerify(t *testing.T) {
 	for _, a := range behind {
 		must(rdb.HIncrBy(t.Context(), key[a], "spent", -53_300_000).Err())
 	}
-	must(rdb.HSet(t.Context(), marks, "cdrs/2", strconv.Itoa(end-len(chain))+" "+rest).Err())
+	must(rdb.HSet(t.Context(), marks, p.topic("cdrs/2"), strconv.Itoa(end-len(chain))+" "+rest).Err())
 	if v := p.verifies(0); v.Verdict != "well" {
 		t.Errorf("%+v", v)
 	}
-	must(rdb.HSet(t.Context(), marks, "cdrs/2", mark).Err())
+	must(rdb.HSet(t.Context(), marks, p.topic("cdrs/2"), mark).Err())
 	for _, a := range behind {
 		must(rdb.HIncrBy(t.Context(), key[a], "spent", 53_300_000).Err())
 	}
@@ -177,7 +180,7 @@ func TestVerify(t *testing.T) {
 	must(err)
 	wants(t, string(text), `creditstream_verify_verdict{verdict="differs"} 1`, `creditstream_verify_differing_accounts{field="spent"} 4`,
 		`creditstream_verify_drift_units{field="spent"} 243.9`)
-	wants(t, p.tool(1, "verify", "--redis", p.redis.Addr(), "--deck", p.deck),
+	wants(t, p.tool(1, "verify", "--redis", strings.Join(p.redis, ","), "--deck", p.deck),
 		"tenant-1  shard ", "(123.400000 less in Redis)", "pbx/long  123.400000  rated as charged", "7 differences: see above")
 }
 
@@ -216,8 +219,8 @@ func TestVerifyCannotTell(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(other, "out.csv"), []byte("prefix,destination,country,setup_fee,price,first,next\n33,France,FR,0,0.11,60,60\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	wants(t, p.tool(2, "verify", "--redis", p.redis.Addr(), "--deck", other), "these are not the decks of the processors")
-	wants(t, p.tool(2, "verify", "--redis", p.redis.Addr(), "--deck", p.deck, "--zone=UTC"), "records are not read as the processors do")
+	wants(t, p.tool(2, "verify", "--redis", strings.Join(p.redis, ","), "--deck", other), "these are not the decks of the processors")
+	wants(t, p.tool(2, "verify", "--redis", strings.Join(p.redis, ","), "--deck", p.deck, "--zone=UTC"), "records are not read as the processors do")
 	wants(t, p.tool(2, "verify", "--redis", freeAddr(t), "--deck", p.deck), "read cs:meta")
 
 	// The beginning of a log is gone: rated-cdrs has it.
@@ -237,14 +240,15 @@ func TestVerifyCannotTell(t *testing.T) {
 // rebuilds runs `creditstream rebuild`.
 func (p *plant) rebuilds(code int, want string) {
 	p.t.Helper()
-	out := p.tool(code, "rebuild", "--redis", p.redis.Addr(), "--deck", p.deck, "--session-timeout", "1s", "--partitions", "4", "--shards", "16")
+	out := p.tool(code, "rebuild", "--redis", strings.Join(p.redis, ","), "--deck", p.deck, "--session-timeout", "1s", "--partitions", "4", "--shards", "16")
 	wants(p.t, out, want)
 }
 
 // Redis is emptied; a processor refuses it, a rebuild fills it, and nothing is paid
 // for again.
 func TestRebuild(t *testing.T) {
-	p := newPlant(t)
+	server := ownRedis(t) // is spoiled
+	p := newPlantOn(t, []string{server.Addr()}, 0)
 	run := p.processor(p.http)
 	awaitReady(t, run, "http://"+p.http)
 	stop := p.pay(rand.New(rand.NewPCG(1, 1)), "tenant-0")
@@ -264,7 +268,7 @@ func TestRebuild(t *testing.T) {
 	p.rebuilds(0, "nothing to do")
 	run.kill()
 
-	rdb := redis.NewClient(&redis.Options{Addr: p.redis.Addr()})
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { _ = rdb.Close() })
 	if err := rdb.FlushAll(t.Context()).Err(); err != nil {
 		t.Fatal(err)
@@ -273,7 +277,7 @@ func TestRebuild(t *testing.T) {
 	if code := refused.wait(t, 30*time.Second); code != 1 {
 		t.Errorf("exit code %d", code)
 	}
-	wants(t, refused.out.String(), "database 0, is empty, but the consumer group \"creditstream\" has already consumed cdrs (0 up to ",
+	wants(t, p.kafka.Bare(refused.out.String()), "database 0, is empty, but the consumer group \"creditstream\" has already consumed cdrs (0 up to ",
 		" and credit-commands (", "creditstream rebuild", "--accept-empty-redis", "another --group")
 	if n, err := rdb.DBSize(t.Context()).Result(); err != nil || n != 0 {
 		t.Errorf("%d keys after a refusal (%v)", n, err)
@@ -313,9 +317,19 @@ func TestRebuild(t *testing.T) {
 }
 
 // deleteRecords deletes the beginning of a partition, as retention does.
-func (p *plant) deleteRecords(topic string, partition int, before int64) {
+func (p *plant) deleteRecords(topic string, partition int32, before int64) {
 	p.t.Helper()
-	if err := p.broker.Cluster().DeleteRecords(topic, int32(partition), before); err != nil {
+	c, err := kgo.NewClient(kgo.SeedBrokers(p.brokers...))
+	if err != nil {
 		p.t.Fatal(err)
+	}
+	defer c.Close()
+	req, one, part := kmsg.NewDeleteRecordsRequest(), kmsg.NewDeleteRecordsRequestTopic(), kmsg.NewDeleteRecordsRequestTopicPartition()
+	part.Partition, part.Offset = partition, before
+	one.Topic, one.Partitions = p.topic(topic), append(one.Partitions, part)
+	req.Topics = append(req.Topics, one)
+	res, err := req.RequestWith(p.t.Context(), c)
+	if err != nil || res.Topics[0].Partitions[0].ErrorCode != 0 {
+		p.t.Fatalf("%+v %v", res, err)
 	}
 }

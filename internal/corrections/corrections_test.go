@@ -6,17 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -26,33 +23,18 @@ import (
 	"github.com/creditstream/creditstream/consumer/cdr"
 	"github.com/creditstream/creditstream/internal/corrections"
 	"github.com/creditstream/creditstream/internal/kafka"
-	"github.com/creditstream/creditstream/internal/sandbox/broker"
-	"github.com/creditstream/creditstream/internal/sandbox/redisserver"
+	"github.com/creditstream/creditstream/internal/sandbox/testserver"
 	"github.com/creditstream/creditstream/rating"
 )
 
-var (
-	server   *redisserver.Server
-	database atomic.Int64
-)
+func TestMain(m *testing.M) { testserver.Run(m) }
 
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "corrections")
-	if err == nil {
-		server, err = redisserver.Start(context.Background(), redisserver.Options{Dir: dir, Args: []string{"--databases", "100"}})
-	}
-	if err != nil {
-		panic(fmt.Sprintf("tests of money need a redis-server: %v", err))
-	}
-	m.Run()
-	server.Kill()
-	_ = os.RemoveAll(dir)
-}
-
-// world is a broker, a store and a consumer that runs.
+// world is a Kafka, a store and a consumer that runs.
 type world struct {
 	t        *testing.T
-	broker   *broker.Broker
+	kafka    *testserver.Kafka
+	cdrs     string // topic
+	topics   alerts.Topics
 	client   *kafka.Client
 	store    *balance.Store
 	commands *alerts.Commands
@@ -68,31 +50,30 @@ const partitions = 2
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	b, err := broker.Start(broker.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	w := &world{t: t, broker: b, registry: prometheus.NewRegistry(), answered: time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)}
-	if w.client, err = kafka.New(kafka.Config{Brokers: []string{b.Addr()}}); err != nil {
+	k := testserver.NewKafka(t)
+	w := &world{t: t, kafka: k, cdrs: k.Name("cdrs"), registry: prometheus.NewRegistry(), answered: time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)}
+	var err error
+	if w.client, err = kafka.New(kafka.Config{Brokers: k.Brokers()}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.client.Close)
 	topics := alerts.Topics{
-		Rated: "rated-cdrs", Alerts: "credit-alerts", RechargeRequests: "recharge-requests", Commands: "credit-commands", DeadLetters: "cdrs.dlq",
+		Rated: k.Name("rated-cdrs"), Alerts: k.Name("credit-alerts"), RechargeRequests: k.Name("recharge-requests"),
+		Commands: k.Name("credit-commands"), DeadLetters: k.Name("cdrs.dlq"),
 	}
+	w.topics = topics
 	appended := map[string]string{"message.timestamp.type": "LogAppendTime"}
 	var specs []kafka.TopicSpec
-	for _, name := range []string{"cdrs", topics.Rated, topics.Alerts, topics.RechargeRequests, topics.Commands, topics.DeadLetters} {
+	for _, name := range []string{w.cdrs, topics.Rated, topics.Alerts, topics.RechargeRequests, topics.Commands, topics.DeadLetters} {
 		specs = append(specs, kafka.TopicSpec{Name: name, Partitions: partitions, Replication: 1, Configs: appended})
 	}
 	if err := w.client.EnsureTopics(t.Context(), specs); err != nil {
 		t.Fatal(err)
 	}
-	rdb := balance.Client(&redis.UniversalOptions{Addrs: []string{server.Addr()}, DB: int(database.Add(1))})
+	rdb := balance.Client(testserver.NewRedis(t).Options())
 	t.Cleanup(func() { _ = rdb.Close() })
 	if w.store, err = balance.Open(t.Context(), rdb, balance.Options{
-		Shards: 4, CommandPartitions: partitions, CDRTopic: "cdrs", CommandTopic: topics.Commands, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+		Shards: 4, CommandPartitions: partitions, CDRTopic: w.cdrs, CommandTopic: topics.Commands, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +81,7 @@ func newWorld(t *testing.T) *world {
 	w.commands = alerts.NewCommands(w.client, topics.Commands, partitionOf)
 	w.price("0.60")
 	stream := consumer.New(consumer.Config{
-		Client: w.client, Group: kafka.GroupConfig{ID: "g", SessionTimeout: 6 * time.Second}, CDRTopic: "cdrs", CommandTopic: topics.Commands,
+		Client: w.client, Group: kafka.GroupConfig{ID: k.Name("g"), SessionTimeout: 6 * time.Second}, CDRTopic: w.cdrs, CommandTopic: topics.Commands,
 		Store: w.store, Decoder: cdr.NewDecoder(cdr.Options{}), Rater: w.decks, Commander: w.commands,
 		Publisher: alerts.New(kafka.NewWriter(w.client, kafka.WriterOptions{}), topics, partitionOf, nil),
 		Logger:    slog.New(slog.DiscardHandler), Registerer: w.registry, Now: time.Now, FetchWait: 50 * time.Millisecond, StopGrace: time.Second,
@@ -151,7 +132,7 @@ func until(t *testing.T, what string, ok func() bool) {
 func (w *world) applied() {
 	w.t.Helper()
 	until(w.t, "commands are applied", func() bool {
-		ends, err := w.client.Ends(w.t.Context(), "credit-commands")
+		ends, err := w.client.Ends(w.t.Context(), w.topics.Commands)
 		for p, end := range ends {
 			for _, account := range []string{"acme", "globex", "euro"} {
 				if w.store.CommandPartition(w.store.ShardOf(account)) != p {
@@ -185,7 +166,7 @@ func (w *world) call(id, account string, seconds int) string {
 func (w *world) send(values ...string) {
 	w.t.Helper()
 	for _, v := range values {
-		if _, err := w.client.Write(w.t.Context(), "cdrs", 0, []kafka.Message{{Value: []byte(v)}}); err != nil {
+		if _, err := w.client.Write(w.t.Context(), w.cdrs, 0, []kafka.Message{{Value: []byte(v)}}); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -216,7 +197,7 @@ func (w *world) balance(account string) string {
 
 func (w *world) config() *corrections.Config {
 	return &corrections.Config{
-		Client: w.client, Store: w.store, Commands: w.commands, RatedTopic: "rated-cdrs", Decks: w.decks, Operator: "ann", Reason: "corrected CDR",
+		Client: w.client, Store: w.store, Commands: w.commands, RatedTopic: w.topics.Rated, Decks: w.decks, Operator: "ann", Reason: "corrected CDR",
 		Wait: 20 * time.Second, Now: time.Now,
 	}
 }
@@ -353,7 +334,7 @@ func (w *world) rated(call string) {
 	if err := json.Unmarshal([]byte(call), &key); err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := w.client.Write(w.t.Context(), "rated-cdrs", 0, []kafka.Message{{Key: []byte(key.Account), Value: []byte(value)}}); err != nil {
+	if _, err := w.client.Write(w.t.Context(), w.topics.Rated, 0, []kafka.Message{{Key: []byte(key.Account), Value: []byte(value)}}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -395,12 +376,12 @@ func TestWhatIsNoRatedRecord(t *testing.T) {
 	w.create("acme", "USD")
 	w.send(w.call("1", "acme", 100))
 	for _, key := range []string{"acme", "acme", "globex"} {
-		if _, err := w.client.Write(t.Context(), "rated-cdrs", 1, []kafka.Message{{Key: []byte(key), Value: []byte("hello")}}); err != nil {
+		if _, err := w.client.Write(t.Context(), w.topics.Rated, 1, []kafka.Message{{Key: []byte(key), Value: []byte("hello")}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	w.want(w.call("1", "acme", 40), "1.000000", "0.400000", "0.600000")
-	if s := w.strange; s.Records != 2 || s.First == nil || !strings.HasPrefix(s.First.Error(), "rated-cdrs/1/") {
+	if s := w.strange; s.Records != 2 || s.First == nil || !strings.HasPrefix(s.First.Error(), w.topics.Rated+"/1/") {
 		t.Errorf("%+v", s)
 	}
 }
@@ -408,14 +389,14 @@ func TestWhatIsNoRatedRecord(t *testing.T) {
 // forget deletes the rated records of a partition before an offset; all of them, if it is -1.
 func (w *world) forget(partition int32, before int64) {
 	w.t.Helper()
-	c, err := kgo.NewClient(kgo.SeedBrokers(w.broker.Addr()))
+	c, err := kgo.NewClient(kgo.SeedBrokers(w.kafka.Brokers()...))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	defer c.Close()
 	req, one, part := kmsg.NewDeleteRecordsRequest(), kmsg.NewDeleteRecordsRequestTopic(), kmsg.NewDeleteRecordsRequestTopicPartition()
 	part.Partition, part.Offset = partition, before
-	one.Topic, one.Partitions = "rated-cdrs", append(one.Partitions, part)
+	one.Topic, one.Partitions = w.topics.Rated, append(one.Partitions, part)
 	req.Topics = append(req.Topics, one)
 	res, err := req.RequestWith(w.t.Context(), c)
 	if err != nil || res.Topics[0].Partitions[0].ErrorCode != 0 {

@@ -16,27 +16,29 @@ import (
 
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/internal/sandbox/broker"
+	"github.com/creditstream/creditstream/internal/sandbox/testserver"
 )
 
 func TestFetchReturnsWhatWasWritten(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t, broker.Options{})
+	b := testserver.NewKafka(t)
+	topic := b.Name("t")
 	c := newClient(t, b)
-	createTopic(t, c, "t", 2, nil)
+	createTopic(t, c, topic, 2, nil)
 	msgs := []kafka.Message{
 		{Key: nil, Value: []byte("no key")},
 		{Key: []byte{}, Value: []byte{}},
 		{Key: []byte("k"), Value: nil},
 		{Key: []byte("k"), Value: []byte("v"), Headers: []kafka.Header{{Key: "a", Value: []byte("1")}, {Key: "", Value: nil}, {Key: "a", Value: []byte{}}}},
 	}
-	w, err := c.Write(testContext(t), "t", 1, msgs)
+	w, err := c.Write(testContext(t), topic, 1, msgs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if w.BaseOffset != 0 {
 		t.Errorf("base offset %d, want 0", w.BaseOffset)
 	}
-	got, err := c.Fetch(testContext(t), "t", 1, 0, kafka.FetchOptions{MaxWait: time.Second})
+	got, err := c.Fetch(testContext(t), topic, 1, 0, kafka.FetchOptions{MaxWait: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +47,7 @@ func TestFetchReturnsWhatWasWritten(t *testing.T) {
 	}
 	for i, r := range got.Records {
 		want := kafka.Record{
-			Topic: "t", Partition: 1, Offset: int64(i), AppendMillis: w.AppendMillis,
+			Topic: topic, Partition: 1, Offset: int64(i), AppendMillis: w.AppendMillis,
 			Key: msgs[i].Key, Value: msgs[i].Value, Headers: msgs[i].Headers,
 		}
 		if !reflect.DeepEqual(r, want) {
@@ -55,7 +57,7 @@ func TestFetchReturnsWhatWasWritten(t *testing.T) {
 	if got.Next != 4 || got.End != 4 || got.LogStart != 0 || got.LogAppendTime {
 		t.Errorf("next %d end %d start %d append time %v", got.Next, got.End, got.LogStart, got.LogAppendTime)
 	}
-	empty, err := c.Fetch(testContext(t), "t", 1, 4, kafka.FetchOptions{})
+	empty, err := c.Fetch(testContext(t), topic, 1, 4, kafka.FetchOptions{})
 	if err != nil || len(empty.Records) != 0 || empty.Next != 4 {
 		t.Errorf("at the end: %+v, %v", empty, err)
 	}
@@ -156,7 +158,7 @@ func TestAppendTimeIsTheBrokers(t *testing.T) {
 
 func TestFetchReadsEveryCompression(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t, broker.Options{})
+	b := testserver.NewKafka(t)
 	c := newClient(t, b)
 	for name, codec := range map[string]kgo.CompressionCodec{
 		"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(),
@@ -164,36 +166,52 @@ func TestFetchReadsEveryCompression(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			createTopic(t, c, name, 1, nil)
+			topic := b.Name(name)
+			createTopic(t, c, topic, 1, nil)
 			p := foreign(t, b, kgo.ProducerBatchCompression(codec), kgo.ProducerLinger(50*time.Millisecond))
 			var records []*kgo.Record
 			var want []string
 			for i := range 2000 {
 				v := fmt.Sprintf("record number %d of the same text", i)
 				want = append(want, v)
-				records = append(records, &kgo.Record{Topic: name, Key: []byte("key"), Value: []byte(v)})
+				records = append(records, &kgo.Record{Topic: topic, Key: []byte("key"), Value: []byte(v)})
 			}
 			if err := p.ProduceSync(testContext(t), records...).FirstErr(); err != nil {
 				t.Fatal(err)
 			}
-			if got := values(fetchAll(t, c, name, 0, 2000)); !slices.Equal(got, want) {
+			if got := values(fetchAll(t, c, topic, 0, 2000)); !slices.Equal(got, want) {
 				t.Errorf("got %d values", len(got))
 			}
 		})
 	}
 }
 
+// awaitEnd waits until the log of partition 0 ends at an offset.
+func awaitEnd(ctx context.Context, t *testing.T, c *kafka.Client, topic string, want int64) {
+	t.Helper()
+	for i := 0; ; i++ {
+		_, end, err := c.Bounds(ctx, topic, 0)
+		if err == nil && end == want {
+			return
+		}
+		if waitErr := quick.Wait(ctx, i); waitErr != nil {
+			t.Fatalf("the log ends at %d, not %d: %v", end, want, errors.Join(waitErr, err))
+		}
+	}
+}
+
 func TestFetchIsReadCommitted(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t, broker.Options{})
+	b := testserver.NewKafka(t)
+	topic := b.Name("t")
 	c := newClient(t, b)
-	createTopic(t, c, "t", 1, nil)
+	createTopic(t, c, topic, 1, nil)
 	ctx := testContext(t)
-	txn := func(id string) *kgo.Client { return foreign(t, b, kgo.TransactionalID(id)) }
+	txn := func(id string) *kgo.Client { return foreign(t, b, kgo.TransactionalID(b.Name(id))) }
 	produce := func(p *kgo.Client, values ...string) {
 		t.Helper()
 		for _, v := range values {
-			if err := p.ProduceSync(ctx, &kgo.Record{Topic: "t", Value: []byte(v)}).FirstErr(); err != nil {
+			if err := p.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte(v)}).FirstErr(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -204,11 +222,14 @@ func TestFetchIsReadCommitted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	end := func(p *kgo.Client, commit kgo.TransactionEndTry) {
+	// end ends a transaction, whose marker is to be the last record before an offset:
+	// Apache Kafka writes it after it has answered.
+	end := func(p *kgo.Client, commit kgo.TransactionEndTry, before int64) {
 		t.Helper()
 		if err := p.EndTransaction(ctx, commit); err != nil {
 			t.Fatal(err)
 		}
+		awaitEnd(ctx, t, c, topic, before)
 	}
 	one, two, plain := txn("one"), txn("two"), foreign(t, b)
 
@@ -220,35 +241,32 @@ func TestFetchIsReadCommitted(t *testing.T) {
 	produce(plain, "plain 3") // 3
 	produce(one, "void 4")    // 4
 
-	open, err := c.Fetch(ctx, "t", 0, 0, kafka.FetchOptions{})
+	open, err := c.Fetch(ctx, topic, 0, 0, kafka.FetchOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := values(open.Records); !slices.Equal(got, []string{"plain 0"}) || open.Next != 1 || open.End != 1 {
 		t.Errorf("while open: %q, next %d, end %d", got, open.Next, open.End)
 	}
-	beyond, err := c.Fetch(ctx, "t", 0, 3, kafka.FetchOptions{})
+	beyond, err := c.Fetch(ctx, topic, 0, 3, kafka.FetchOptions{})
 	if err != nil || beyond.Next != 3 {
 		t.Errorf("beyond the stable offset: %+v, %v", beyond, err)
 	}
 
-	end(one, kgo.TryAbort)    // 5: abort marker
-	end(two, kgo.TryCommit)   // 6: commit marker
-	begin(one)                // the producer whose records were void is back
-	produce(one, "kept 7")    // 7
-	produce(plain, "plain 8") // 8
-	end(one, kgo.TryCommit)   // 9: commit marker, the end of the log
+	end(one, kgo.TryAbort, 6)  // 5: abort marker
+	end(two, kgo.TryCommit, 7) // 6: commit marker
+	begin(one)                 // the producer whose records were void is back
+	produce(one, "kept 7")     // 7
+	produce(plain, "plain 8")  // 8
+	const last = 10
+	end(one, kgo.TryCommit, last) // 9: commit marker, the end of the log
 
-	_, last, err := c.Bounds(ctx, "t", 0)
-	if err != nil || last != 10 {
-		t.Fatalf("end of log %d, %v", last, err)
-	}
 	want := []string{"plain 0", "kept 2", "plain 3", "kept 7", "plain 8"}
-	if got := values(fetchAll(t, c, "t", 0, last)); !slices.Equal(got, want) {
+	if got := values(fetchAll(t, c, topic, 0, last)); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	for from, want := range map[int64][]string{4: {"kept 7", "plain 8"}, 5: {"kept 7", "plain 8"}, 9: nil} {
-		got, err := c.Fetch(ctx, "t", 0, from, kafka.FetchOptions{})
+		got, err := c.Fetch(ctx, topic, 0, from, kafka.FetchOptions{})
 		if err != nil || !slices.Equal(values(got.Records), append([]string{}, want...)) || got.Next != last {
 			t.Errorf("from %d: %q, next %d, %v", from, values(got.Records), got.Next, err)
 		}
@@ -257,15 +275,16 @@ func TestFetchIsReadCommitted(t *testing.T) {
 
 func TestFetchFromInsideABatch(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t, broker.Options{})
+	b := testserver.NewKafka(t)
+	topic := b.Name("t")
 	c := newClient(t, b)
-	createTopic(t, c, "t", 1, nil)
+	createTopic(t, c, topic, 1, nil)
 	for range 2 {
-		if _, err := c.Write(testContext(t), "t", 0, numbered("t", 0, 10)); err != nil {
+		if _, err := c.Write(testContext(t), topic, 0, numbered(topic, 0, 10)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got, err := c.Fetch(testContext(t), "t", 0, 7, kafka.FetchOptions{MaxBytes: 1}) // less than one batch
+	got, err := c.Fetch(testContext(t), topic, 0, 7, kafka.FetchOptions{MaxBytes: 1}) // less than one batch
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,19 +295,18 @@ func TestFetchFromInsideABatch(t *testing.T) {
 
 func TestFetchOutOfRange(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t, broker.Options{})
+	b := testserver.NewKafka(t)
+	topic := b.Name("t")
 	c := newClient(t, b)
-	createTopic(t, c, "t", 1, nil)
+	createTopic(t, c, topic, 1, nil)
 	for range 3 {
-		if _, err := c.Write(testContext(t), "t", 0, numbered("t", 0, 2)); err != nil {
+		if _, err := c.Write(testContext(t), topic, 0, numbered(topic, 0, 2)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := b.Cluster().DeleteRecords("t", 0, 4); err != nil {
-		t.Fatal(err)
-	}
+	deleteBefore(t, b, topic, 4)
 	for _, asked := range []int64{0, 3, 7} {
-		_, err := c.Fetch(testContext(t), "t", 0, asked, kafka.FetchOptions{})
+		_, err := c.Fetch(testContext(t), topic, 0, asked, kafka.FetchOptions{})
 		var out *kafka.OffsetOutOfRangeError
 		if !errors.Is(err, kafka.ErrOffsetOutOfRange) || !errors.As(err, &out) {
 			t.Fatalf("from %d: %v", asked, err)
@@ -297,7 +315,7 @@ func TestFetchOutOfRange(t *testing.T) {
 			t.Errorf("from %d: %+v", asked, out)
 		}
 	}
-	got, err := c.Fetch(testContext(t), "t", 0, 4, kafka.FetchOptions{})
+	got, err := c.Fetch(testContext(t), topic, 0, 4, kafka.FetchOptions{})
 	if err != nil || got.LogStart != 4 || len(got.Records) != 2 {
 		t.Errorf("from the start: %+v, %v", got, err)
 	}

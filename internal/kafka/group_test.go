@@ -13,12 +13,13 @@ import (
 
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/internal/sandbox/broker"
+	"github.com/creditstream/creditstream/internal/sandbox/testserver"
 )
 
 // quickGroup rebalances fast; the session timeout is the least that brokers take.
-func quickGroup() kafka.GroupConfig {
+func quickGroup(topic string) kafka.GroupConfig {
 	return kafka.GroupConfig{
-		ID: "g", Topics: []string{"t"}, SessionTimeout: 6 * time.Second, HeartbeatInterval: 50 * time.Millisecond,
+		ID: topic + "-group", Topics: []string{topic}, SessionTimeout: 6 * time.Second, HeartbeatInterval: 50 * time.Millisecond,
 		PartitionWatchInterval: 100 * time.Millisecond, JoinBackoff: 50 * time.Millisecond,
 	}
 }
@@ -90,22 +91,37 @@ func (m *member) await(t *testing.T, n int) *kafka.Generation {
 	}
 }
 
+// committed returns the offset that the group of quickGroup has committed.
+func committed(t *testing.T, b cluster, topic string, partition int32) int64 {
+	t.Helper()
+	ask := kmsg.NewOffsetFetchRequestTopic()
+	ask.Topic, ask.Partitions = topic, []int32{partition}
+	req := kmsg.NewPtrOffsetFetchRequest()
+	req.Group, req.Topics = quickGroup(topic).ID, []kmsg.OffsetFetchRequestTopic{ask}
+	res, err := req.RequestWith(testContext(t), foreign(t, b))
+	if err != nil || len(res.Topics) != 1 {
+		t.Fatal(res, err)
+	}
+	return res.Topics[0].Partitions[0].Offset
+}
+
 func TestGroupSharesPartitions(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t, broker.Options{})
+	b := testserver.NewKafka(t)
+	topic := b.Name("t")
 	c := newClient(t, b)
-	createTopic(t, c, "t", 4, nil)
+	createTopic(t, c, topic, 4, nil)
 
-	one := join(t, c, quickGroup())
+	one := join(t, c, quickGroup(topic))
 	alone := one.await(t, 4)
-	if err := alone.Commit(map[kafka.TopicPartition]int64{{Topic: "t", Partition: 2}: 17}); err != nil {
+	if err := alone.Commit(map[kafka.TopicPartition]int64{{Topic: topic, Partition: 2}: 17}); err != nil {
 		t.Fatal(err)
 	}
-	if got, ok := b.Cluster().GroupInfo("g").Commits["t"][2]; !ok || got.Offset != 17 {
-		t.Errorf("committed %+v", got)
+	if got := committed(t, b, topic, 2); got != 17 {
+		t.Errorf("committed %d", got)
 	}
 
-	two := join(t, newClient(t, b), quickGroup())
+	two := join(t, newClient(t, b), quickGroup(topic))
 	half, other := one.await(t, 2), two.await(t, 2)
 	all := append(half.Assigned(), other.Assigned()...)
 	slices.SortFunc(all, func(a, b kafka.TopicPartition) int { return a.Partition - b.Partition })
@@ -114,7 +130,7 @@ func TestGroupSharesPartitions(t *testing.T) {
 	}
 
 	// The old generation commits nothing any more; the new one only its own.
-	if err := alone.Commit(map[kafka.TopicPartition]int64{{Topic: "t", Partition: 2}: 99}); !errors.Is(err, kafka.ErrGenerationEnded) {
+	if err := alone.Commit(map[kafka.TopicPartition]int64{{Topic: topic, Partition: 2}: 99}); !errors.Is(err, kafka.ErrGenerationEnded) {
 		t.Errorf("old generation: %v", err)
 	}
 	if err := half.Commit(map[kafka.TopicPartition]int64{other.Assigned()[0]: 99}); err == nil {
@@ -123,7 +139,7 @@ func TestGroupSharesPartitions(t *testing.T) {
 	if err := half.Commit(map[kafka.TopicPartition]int64{half.Assigned()[0]: 5}); err != nil {
 		t.Error(err)
 	}
-	if got := b.Cluster().GroupInfo("g").Commits["t"][2]; got.Offset == 99 {
+	if got := committed(t, b, topic, 2); got == 99 {
 		t.Error("a lost partition was committed")
 	}
 
@@ -140,13 +156,14 @@ func TestGroupSharesPartitions(t *testing.T) {
 
 func TestGroupSeesAddedPartitions(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t, broker.Options{})
+	b := testserver.NewKafka(t)
+	topic := b.Name("t")
 	c := newClient(t, b)
-	createTopic(t, c, "t", 2, nil)
-	m := join(t, c, quickGroup())
+	createTopic(t, c, topic, 2, nil)
+	m := join(t, c, quickGroup(topic))
 	m.await(t, 2)
 	req := kmsg.NewPtrCreatePartitionsRequest()
-	req.Topics = []kmsg.CreatePartitionsRequestTopic{{Topic: "t", Count: 3}}
+	req.Topics = []kmsg.CreatePartitionsRequestTopic{{Topic: topic, Count: 3}}
 	if _, err := req.RequestWith(testContext(t), foreign(t, b)); err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +175,7 @@ func TestGroupCommitIsFencedByTheCoordinator(t *testing.T) {
 	b := startBroker(t, broker.Options{})
 	c := newClient(t, b)
 	createTopic(t, c, "t", 1, nil)
-	m := join(t, c, quickGroup())
+	m := join(t, c, quickGroup("t"))
 	g := m.await(t, 1)
 	commit := map[kafka.TopicPartition]int64{{Topic: "t"}: 3}
 	for _, code := range []*kerr.Error{kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.RebalanceInProgress} {
@@ -183,7 +200,7 @@ func TestGroupRetriesJoins(t *testing.T) {
 	createTopic(t, c, "t", 1, nil)
 	b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Err: kerr.CoordinatorNotAvailable, Count: 2})
 	failed := make(chan error, 10)
-	cfg := quickGroup()
+	cfg := quickGroup("t")
 	cfg.OnJoinError = func(err error) { failed <- err }
 	m := join(t, c, cfg)
 	m.await(t, 1)
@@ -197,7 +214,7 @@ func TestGroupRejoinsAfterTheCoordinatorForgetsIt(t *testing.T) {
 	b := startBroker(t, broker.Options{})
 	c := newClient(t, b)
 	createTopic(t, c, "t", 1, nil)
-	m := join(t, c, quickGroup())
+	m := join(t, c, quickGroup("t"))
 	first := m.await(t, 1)
 	b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID})
 	if ended := <-m.ended; ended != first {
@@ -208,16 +225,20 @@ func TestGroupRejoinsAfterTheCoordinatorForgetsIt(t *testing.T) {
 
 func TestGroupEndsWithTheErrorOfRun(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t, broker.Options{})
+	b := testserver.NewKafka(t)
+	topic := b.Name("t")
 	c := newClient(t, b)
-	createTopic(t, c, "t", 1, nil)
+	createTopic(t, c, topic, 1, nil)
 	broken := errors.New("broken")
-	err := c.RunGroup(testContext(t), quickGroup(), func(context.Context, *kafka.Generation) error { return broken })
+	err := c.RunGroup(testContext(t), quickGroup(topic), func(context.Context, *kafka.Generation) error { return broken })
 	if !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
 	}
-	if info := b.Cluster().GroupInfo("g"); info != nil && len(info.Members) != 0 {
-		t.Errorf("%d members are left", len(info.Members))
+	req := kmsg.NewPtrDescribeGroupsRequest()
+	req.Groups = []string{quickGroup(topic).ID}
+	res, err := req.RequestWith(testContext(t), foreign(t, b))
+	if err != nil || res.Groups[0].ErrorCode != 0 || len(res.Groups[0].Members) != 0 {
+		t.Errorf("members are left: %+v, %v", res, err)
 	}
 }
 
@@ -231,7 +252,7 @@ func TestGroupKeepsAMemberWhoseRunReturns(t *testing.T) {
 	runs := 0
 	done := make(chan error, 1)
 	go func() {
-		done <- c.RunGroup(ctx, quickGroup(), func(context.Context, *kafka.Generation) error {
+		done <- c.RunGroup(ctx, quickGroup("t"), func(context.Context, *kafka.Generation) error {
 			runs++
 			return nil
 		})
@@ -254,7 +275,7 @@ func TestGroupEndsDuringAJoin(t *testing.T) {
 	createTopic(t, c, "t", 2, nil)
 	release := make(chan struct{})
 	started := make(chan struct{})
-	cfg := quickGroup()
+	cfg := quickGroup("t")
 	cfg.SessionTimeout = patience // else the coordinator removes the slow member and the join ends by itself
 	ctx, cancel := context.WithCancel(testContext(t))
 	first := make(chan error, 1)

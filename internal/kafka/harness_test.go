@@ -15,7 +15,10 @@ import (
 
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/internal/sandbox/broker"
+	"github.com/creditstream/creditstream/internal/sandbox/testserver"
 )
+
+func TestMain(m *testing.M) { testserver.Run(m) }
 
 // patience bounds every wait of a test; none of them should need it.
 const patience = 30 * time.Second
@@ -37,7 +40,11 @@ func startBroker(tb testing.TB, opts broker.Options) *broker.Broker {
 	return b
 }
 
-func newClient(tb testing.TB, b *broker.Broker, change ...func(*kafka.Config)) *kafka.Client {
+// A cluster is the Kafka of a test: the suite's, or for faults that the broker
+// injects an embedded one of its own.
+type cluster interface{ Addr() string }
+
+func newClient(tb testing.TB, b cluster, change ...func(*kafka.Config)) *kafka.Client {
 	tb.Helper()
 	cfg := kafka.Config{Brokers: []string{b.Addr()}, ClientID: "test"}
 	for _, f := range change {
@@ -52,7 +59,7 @@ func newClient(tb testing.TB, b *broker.Broker, change ...func(*kafka.Config)) *
 }
 
 // foreign is another producer: franz-go's client.
-func foreign(tb testing.TB, b *broker.Broker, opts ...kgo.Opt) *kgo.Client {
+func foreign(tb testing.TB, b cluster, opts ...kgo.Opt) *kgo.Client {
 	tb.Helper()
 	c, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(b.Addr()),

@@ -11,11 +11,12 @@ import (
 
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/internal/sandbox/broker"
+	"github.com/creditstream/creditstream/internal/sandbox/testserver"
 )
 
-func scan(t *testing.T, c *kafka.Client, from int64, stopAt string) (all []string) {
+func scan(t *testing.T, c *kafka.Client, topic string, from int64, stopAt string) (all []string) {
 	t.Helper()
-	for r, err := range c.Scan(testContext(t), "t", 0, from) {
+	for r, err := range c.Scan(testContext(t), topic, 0, from) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,28 +30,29 @@ func scan(t *testing.T, c *kafka.Client, from int64, stopAt string) (all []strin
 
 func TestScanYieldsAllToTheEnd(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t, broker.Options{})
+	b := testserver.NewKafka(t)
+	topic := b.Name("t")
 	c := newClient(t, b)
-	createTopic(t, c, "t", 1, nil)
-	if got := scan(t, c, 0, ""); len(got) != 0 {
+	createTopic(t, c, topic, 1, nil)
+	if got := scan(t, c, topic, 0, ""); len(got) != 0 {
 		t.Errorf("of an empty topic: %v", got)
 	}
-	msgs := numbered("t", 0, 500)
+	msgs := numbered(topic, 0, 500)
 	for part := range slices.Chunk(msgs, 60) {
-		if _, err := c.Write(testContext(t), "t", 0, part); err != nil {
+		if _, err := c.Write(testContext(t), topic, 0, part); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := scan(t, c, 0, ""); len(got) != 500 || got[0] != "0000" || got[499] != "0499" {
+	if got := scan(t, c, topic, 0, ""); len(got) != 500 || got[0] != "0000" || got[499] != "0499" {
 		t.Errorf("%d records", len(got))
 	}
-	if got := scan(t, c, 498, ""); !slices.Equal(got, []string{"0498", "0499"}) {
+	if got := scan(t, c, topic, 498, ""); !slices.Equal(got, []string{"0498", "0499"}) {
 		t.Errorf("from 498: %v", got)
 	}
-	if got := scan(t, c, 497, "0498"); !slices.Equal(got, []string{"0497", "0498"}) {
+	if got := scan(t, c, topic, 497, "0498"); !slices.Equal(got, []string{"0497", "0498"}) {
 		t.Errorf("stopped: %v", got)
 	}
-	if got := scan(t, c, 500, ""); len(got) != 0 {
+	if got := scan(t, c, topic, 500, ""); len(got) != 0 {
 		t.Errorf("from the end: %v", got)
 	}
 }
@@ -58,39 +60,40 @@ func TestScanYieldsAllToTheEnd(t *testing.T) {
 // What is appended meanwhile is not waited for, and what was deleted is passed.
 func TestScanHasBounds(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t, broker.Options{})
+	b := testserver.NewKafka(t)
+	topic := b.Name("t")
 	c := newClient(t, b)
-	createTopic(t, c, "t", 1, nil)
-	if _, err := c.Write(testContext(t), "t", 0, numbered("t", 0, 3)); err != nil {
+	createTopic(t, c, topic, 1, nil)
+	if _, err := c.Write(testContext(t), topic, 0, numbered(topic, 0, 3)); err != nil {
 		t.Fatal(err)
 	}
 	n := 0
-	for r, err := range c.Scan(testContext(t), "t", 0, 0) {
+	for r, err := range c.Scan(testContext(t), topic, 0, 0) {
 		if err != nil {
 			t.Fatal(err)
 		}
 		n++
-		if _, err := c.Write(testContext(t), "t", 0, numbered("t", 0, 1)); err != nil || r.Offset > 2 {
+		if _, err := c.Write(testContext(t), topic, 0, numbered(topic, 0, 1)); err != nil || r.Offset > 2 {
 			t.Fatal(r.Offset, err)
 		}
 	}
 	if n != 3 {
 		t.Errorf("%d records, want 3", n)
 	}
-	deleteBefore(t, b, 2)
-	if got := scan(t, c, 0, ""); len(got) != 4 || got[0] != "0002" {
+	deleteBefore(t, b, topic, 2)
+	if got := scan(t, c, topic, 0, ""); len(got) != 4 || got[0] != "0002" {
 		t.Errorf("after a deletion: %v", got)
 	}
 }
 
-func deleteBefore(t *testing.T, b *broker.Broker, offset int64) {
+func deleteBefore(t *testing.T, b cluster, topic string, offset int64) {
 	t.Helper()
 	p := kmsg.NewDeleteRecordsRequestTopicPartition()
 	p.Partition, p.Offset = 0, offset
-	topic := kmsg.NewDeleteRecordsRequestTopic()
-	topic.Topic, topic.Partitions = "t", []kmsg.DeleteRecordsRequestTopicPartition{p}
+	ask := kmsg.NewDeleteRecordsRequestTopic()
+	ask.Topic, ask.Partitions = topic, []kmsg.DeleteRecordsRequestTopicPartition{p}
 	req := kmsg.NewPtrDeleteRecordsRequest()
-	req.Topics = []kmsg.DeleteRecordsRequestTopic{topic}
+	req.Topics = []kmsg.DeleteRecordsRequestTopic{ask}
 	res, err := req.RequestWith(testContext(t), foreign(t, b))
 	if err != nil || res.Topics[0].Partitions[0].ErrorCode != 0 {
 		t.Fatal(res, err)
@@ -100,20 +103,21 @@ func deleteBefore(t *testing.T, b *broker.Broker, offset int64) {
 // A transaction that is never ended hides what follows it: the scan ends there.
 func TestScanEndsAtAnOpenTransaction(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t, broker.Options{})
+	b := testserver.NewKafka(t)
+	topic := b.Name("t")
 	c := newClient(t, b)
-	createTopic(t, c, "t", 1, nil)
-	if _, err := c.Write(testContext(t), "t", 0, numbered("t", 0, 1)); err != nil {
+	createTopic(t, c, topic, 1, nil)
+	if _, err := c.Write(testContext(t), topic, 0, numbered(topic, 0, 1)); err != nil {
 		t.Fatal(err)
 	}
-	p := foreign(t, b, kgo.TransactionalID("x"))
+	p := foreign(t, b, kgo.TransactionalID(b.Name("x")))
 	if err := p.BeginTransaction(); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.ProduceSync(testContext(t), &kgo.Record{Topic: "t", Value: []byte("open")}).FirstErr(); err != nil {
+	if err := p.ProduceSync(testContext(t), &kgo.Record{Topic: topic, Value: []byte("open")}).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
-	if got := scan(t, c, 0, ""); !slices.Equal(got, []string{"0000"}) {
+	if got := scan(t, c, topic, 0, ""); !slices.Equal(got, []string{"0000"}) {
 		t.Errorf("%v", got)
 	}
 }
@@ -138,13 +142,14 @@ func TestScanSaysWhatIsWrong(t *testing.T) {
 
 func TestOffsetAt(t *testing.T) {
 	t.Parallel()
-	now := time.UnixMilli(1_795_330_800_000)
-	b := startBroker(t, broker.Options{Now: func() time.Time { return now }})
+	now := time.Now().Add(-24 * time.Hour) // brokers refuse times in the future
+	b := testserver.NewKafka(t)
+	topic := b.Name("t")
 	c := newClient(t, b, func(cfg *kafka.Config) { cfg.Now = func() time.Time { return now } })
-	createTopic(t, c, "t", 1, nil)
+	createTopic(t, c, topic, 1, nil)
 	begin := now
 	for range 3 {
-		if _, err := c.Write(testContext(t), "t", 0, numbered("t", 0, 2)); err != nil {
+		if _, err := c.Write(testContext(t), topic, 0, numbered(topic, 0, 2)); err != nil {
 			t.Fatal(err)
 		}
 		now = now.Add(time.Hour)
@@ -159,7 +164,7 @@ func TestOffsetAt(t *testing.T) {
 		{begin.Add(2 * time.Hour), 4},
 		{begin.Add(3 * time.Hour), 6},
 	} {
-		if got, err := c.OffsetAt(testContext(t), "t", 0, tt.at); err != nil || got != tt.want {
+		if got, err := c.OffsetAt(testContext(t), topic, 0, tt.at); err != nil || got != tt.want {
 			t.Errorf("%s: %d %v, want %d", tt.at, got, err, tt.want)
 		}
 	}

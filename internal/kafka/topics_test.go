@@ -14,15 +14,17 @@ import (
 
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/internal/sandbox/broker"
+	"github.com/creditstream/creditstream/internal/sandbox/testserver"
 )
 
 func TestEnsureTopicsTwiceAndTogether(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t, broker.Options{})
+	b := testserver.NewKafka(t)
+	one, two := b.Name("one"), b.Name("two")
 	ctx := testContext(t)
 	specs := []kafka.TopicSpec{
-		{Name: "one", Partitions: 3, Configs: map[string]string{"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"}},
-		{Name: "two", Partitions: 1, Replication: 1},
+		{Name: one, Partitions: 3, Configs: map[string]string{"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"}},
+		{Name: two, Partitions: 1, Replication: 1},
 	}
 	var wg sync.WaitGroup
 	for range 4 {
@@ -37,18 +39,18 @@ func TestEnsureTopicsTwiceAndTogether(t *testing.T) {
 	}
 	wg.Wait()
 	c := newClient(t, b)
-	topics, err := c.Topics(ctx, "one", "two", "three")
+	topics, err := c.Topics(ctx, one, two, b.Name("three"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(topics) != 2 || topics["one"].Partitions != 3 || topics["two"].Partitions != 1 {
+	if len(topics) != 2 || topics[one].Partitions != 3 || topics[two].Partitions != 1 {
 		t.Fatalf("got %+v", topics)
 	}
 	for name, want := range map[string]string{
 		"message.timestamp.type": "LogAppendTime", "retention.ms": "-1", "cleanup.policy": "delete",
 		"retention.bytes": "-1", "max.message.bytes": "1048588",
 	} {
-		if got := topics["one"].Configs[name]; got != want {
+		if got := topics[one].Configs[name]; got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
@@ -57,7 +59,7 @@ func TestEnsureTopicsTwiceAndTogether(t *testing.T) {
 	if err := c.EnsureTopics(ctx, specs); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := c.Topics(ctx, "one"); err != nil || again["one"].Partitions != 3 {
+	if again, err := c.Topics(ctx, one); err != nil || again[one].Partitions != 3 {
 		t.Errorf("got %+v, %v", again, err)
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/internal/sandbox/broker"
+	"github.com/creditstream/creditstream/internal/sandbox/testserver"
 )
 
 // quick keeps tests short; the attempts stay real.
@@ -110,20 +111,21 @@ func TestWriterRepeatsAfterALostReply(t *testing.T) {
 
 func TestWriterHalvesWhatTheBrokerRefuses(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t, broker.Options{})
+	b := testserver.NewKafka(t)
+	topic := b.Name("t")
 	c := newClient(t, b)
-	createTopic(t, c, "t", 1, map[string]string{"max.message.bytes": "2000"})
+	createTopic(t, c, topic, 1, map[string]string{"max.message.bytes": "2000"})
 	w := kafka.NewWriter(c, kafka.WriterOptions{})
-	msgs := numbered("t", 0, 500)
+	msgs := numbered(topic, 0, 500)
 	if err := w.WriteAll(testContext(t), msgs); err != nil {
 		t.Fatal(err)
 	}
-	if got := fetchAll(t, c, "t", 0, 500); len(got) != 500 || string(got[499].Value) != "0499" {
+	if got := fetchAll(t, c, topic, 0, 500); len(got) != 500 || string(got[499].Value) != "0499" {
 		t.Errorf("%d records", len(got))
 	}
-	big := kafka.Message{Topic: "t", Value: bytes.Repeat([]byte("x"), 3000)}
+	big := kafka.Message{Topic: topic, Value: bytes.Repeat([]byte("x"), 3000)}
 	err := w.WriteAll(testContext(t), []kafka.Message{msgs[0], big, msgs[1]})
-	if !errors.Is(err, kafkago.MessageSizeTooLarge) || !strings.Contains(err.Error(), "write 1 messages to t/0") {
+	if !errors.Is(err, kafkago.MessageSizeTooLarge) || !strings.Contains(err.Error(), "write 1 messages to "+topic+"/0") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -147,24 +149,25 @@ func TestWriterSendsALargeMessageAlone(t *testing.T) {
 
 func TestWriterChoosesPartitionsLikeJava(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t, broker.Options{})
+	b := testserver.NewKafka(t)
+	topic := b.Name("t")
 	c := newClient(t, b)
-	createTopic(t, c, "t", 7, nil)
+	createTopic(t, c, topic, 7, nil)
 	var msgs []kafka.Message
 	for i := range 50 {
-		msgs = append(msgs, kafka.Message{Topic: "t", Partition: kafka.AnyPartition, Key: fmt.Appendf(nil, "key %d", i)})
+		msgs = append(msgs, kafka.Message{Topic: topic, Partition: kafka.AnyPartition, Key: fmt.Appendf(nil, "key %d", i)})
 	}
-	msgs = append(msgs, kafka.Message{Topic: "t", Partition: kafka.AnyPartition, Value: []byte("no key")})
+	msgs = append(msgs, kafka.Message{Topic: topic, Partition: kafka.AnyPartition, Value: []byte("no key")})
 	if err := kafka.NewWriter(c, kafka.WriterOptions{}).WriteAll(testContext(t), msgs); err != nil {
 		t.Fatal(err)
 	}
-	ends, err := c.Ends(testContext(t), "t")
+	ends, err := c.Ends(testContext(t), topic)
 	if err != nil {
 		t.Fatal(err)
 	}
 	n := 0
 	for p, end := range ends {
-		for _, r := range fetchAll(t, c, "t", p, end) {
+		for _, r := range fetchAll(t, c, topic, p, end) {
 			n++
 			if r.Key != nil && kafka.PartitionForKey(r.Key, 7) != p {
 				t.Errorf("%s is in %d", r.Key, p)

@@ -16,37 +16,39 @@ import (
 	"github.com/creditstream/creditstream/consumer/cdr"
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/internal/letters"
-	"github.com/creditstream/creditstream/internal/sandbox/broker"
+	"github.com/creditstream/creditstream/internal/sandbox/testserver"
 	"github.com/creditstream/creditstream/rating"
 )
 
-// desk is a broker with parked records.
+// desk is a Kafka with parked records.
 type desk struct {
 	t      *testing.T
+	kafka  *testserver.Kafka
+	cdrs   string // topic
 	client *kafka.Client
 	box    *letters.Box
 	now    time.Time
 	topics alerts.Topics
 }
 
+func TestMain(m *testing.M) { testserver.Run(m) }
+
 const partitions = 2
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	b, err := broker.Start(broker.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	d := &desk{t: t, now: time.Date(2026, 11, 22, 7, 0, 0, 0, time.UTC), topics: alerts.Topics{DeadLetters: "cdrs.dlq", DeadLetterPartitions: partitions}}
-	if d.client, err = kafka.New(kafka.Config{Brokers: []string{b.Addr()}}); err != nil {
+	k := testserver.NewKafka(t)
+	d := &desk{t: t, kafka: k, cdrs: k.Name("cdrs"), now: time.Date(2026, 11, 22, 7, 0, 0, 0, time.UTC)}
+	d.topics = alerts.Topics{DeadLetters: k.Name("cdrs.dlq"), DeadLetterPartitions: partitions}
+	var err error
+	if d.client, err = kafka.New(kafka.Config{Brokers: k.Brokers()}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.client.Close)
-	d.box = &letters.Box{Client: d.client, Topic: "cdrs.dlq", Decoder: cdr.NewDecoder(cdr.Options{}), Now: func() time.Time { return d.now }}
+	d.box = &letters.Box{Client: d.client, Topic: d.topics.DeadLetters, Decoder: cdr.NewDecoder(cdr.Options{}), Now: func() time.Time { return d.now }}
 	if err := d.client.EnsureTopics(t.Context(), []kafka.TopicSpec{
-		{Name: "cdrs", Partitions: partitions, Replication: 1, Configs: map[string]string{"max.message.bytes": "100000"}},
-		{Name: "cdrs.dlq", Partitions: partitions, Replication: 1},
+		{Name: d.cdrs, Partitions: partitions, Replication: 1, Configs: map[string]string{"max.message.bytes": "100000"}},
+		{Name: d.topics.DeadLetters, Partitions: partitions, Replication: 1},
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -60,8 +62,8 @@ func call(id, account, more string) string {
 // produced writes a record to cdrs, as a switch does, and returns it.
 func (d *desk) produced(partition int, key, value string, headers ...kafka.Header) kafka.Record {
 	d.t.Helper()
-	r := kafka.Record{Topic: "cdrs", Partition: partition, AppendMillis: d.now.UnixMilli(), Key: []byte(key), Value: []byte(value), Headers: headers}
-	w, err := d.client.Write(d.t.Context(), "cdrs", partition, []kafka.Message{{Key: r.Key, Value: r.Value, Headers: headers}})
+	r := kafka.Record{Topic: d.cdrs, Partition: partition, AppendMillis: d.now.UnixMilli(), Key: []byte(key), Value: []byte(value), Headers: headers}
+	w, err := d.client.Write(d.t.Context(), d.cdrs, partition, []kafka.Message{{Key: r.Key, Value: r.Value, Headers: headers}})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -88,9 +90,10 @@ func (d *desk) index(f letters.Filter) *letters.Index {
 	return x
 }
 
-func ids(entries []*letters.Entry) (all []string) {
+// ids returns where letters were parked, with bare names of topics.
+func (d *desk) ids(entries []*letters.Entry) (all []string) {
 	for _, e := range entries {
-		all = append(all, e.ID.String())
+		all = append(all, d.kafka.Bare(e.ID.String()))
 	}
 	slices.Sort(all)
 	return all
@@ -99,7 +102,7 @@ func ids(entries []*letters.Entry) (all []string) {
 func (d *desk) wantOpen(want ...string) {
 	d.t.Helper()
 	x := d.index(letters.Filter{})
-	if got := ids(x.Open()); !slices.Equal(got, want) {
+	if got := d.ids(x.Open()); !slices.Equal(got, want) {
 		d.t.Errorf("open: %v, want %v", got, want)
 	}
 }
@@ -108,17 +111,17 @@ func (d *desk) wantOpen(want ...string) {
 func (d *desk) replay(r letters.Replay, entries []*letters.Entry) map[string]letters.Result {
 	d.t.Helper()
 	got := map[string]letters.Result{}
-	r.Box, r.CDRTopic, r.Operator = d.box, "cdrs", "ann"
-	r.Report = func(x letters.Result) { got[x.Entry.ID.String()] = x }
+	r.Box, r.CDRTopic, r.Operator = d.box, d.cdrs, "ann"
+	r.Report = func(x letters.Result) { got[d.kafka.Bare(x.Entry.ID.String())] = x }
 	if err := r.Run(d.t.Context(), entries); err != nil {
 		d.t.Fatal(err)
 	}
 	return got
 }
 
-func (d *desk) cdrs(partition int) (all []kafka.Record) {
+func (d *desk) sent(partition int) (all []kafka.Record) {
 	d.t.Helper()
-	for r, err := range d.client.Scan(d.t.Context(), "cdrs", partition, 0) {
+	for r, err := range d.client.Scan(d.t.Context(), d.cdrs, partition, 0) {
 		if err != nil {
 			d.t.Fatal(err)
 		}
@@ -150,7 +153,7 @@ func TestARepeatedDeadLetterIsCountedOnce(t *testing.T) {
 	if n := s.ByReason[rating.NoRate].Oldest; !n.Equal(time.UnixMilli(a.AppendMillis)) {
 		t.Errorf("oldest %s", n)
 	}
-	if e := x.Entries[0]; e.ID.String() != "cdrs/0/1" || e.Account != "globex" || e.Message != "because of no_rate" {
+	if e := x.Entries[0]; d.kafka.Bare(e.ID.String()) != "cdrs/0/1" || e.Account != "globex" || e.Message != "because of no_rate" {
 		t.Errorf("the newest is %+v", e)
 	}
 }
@@ -174,11 +177,11 @@ func TestFilters(t *testing.T) {
 		"source":  {letters.Filter{Source: "s2"}, nil},
 		"since":   {letters.Filter{Since: second}, []string{"cdrs/0/1", "cdrs/1/0"}},
 		"until":   {letters.Filter{Until: second}, []string{"cdrs/0/0"}},
-		"ids":     {letters.Filter{IDs: []alerts.LetterID{{Topic: "cdrs", Partition: 1}}}, []string{"cdrs/1/0"}},
+		"ids":     {letters.Filter{IDs: []alerts.LetterID{{Topic: d.cdrs, Partition: 1}}}, []string{"cdrs/1/0"}},
 		"both":    {letters.Filter{Account: "acme", Since: second}, []string{"cdrs/0/1"}},
 	} {
 		x := d.index(tt.filter)
-		if got := ids(x.Open()); !slices.Equal(got, tt.want) {
+		if got := d.ids(x.Open()); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %v, want %v", name, got, tt.want)
 		}
 		if tt.filter.IsZero() != (name == "all") {
@@ -207,17 +210,17 @@ func TestWhatIsOpen(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	d.wantOpen()
-	d.parked(d.cdrs(0)[2], rating.NoRate) // it still has no rate
+	d.parked(d.sent(0)[2], rating.NoRate) // it still has no rate
 	d.wantOpen("cdrs/0/2")
 	s := d.index(letters.Filter{}).Sum()
 	if s.Open != 1 || s.Dropped != 1 || s.Replayed != 1 {
 		t.Errorf("%+v", s)
 	}
-	_, e, err := d.box.Letter(t.Context(), alerts.LetterID{Topic: "cdrs"})
+	_, e, err := d.box.Letter(t.Context(), alerts.LetterID{Topic: d.cdrs})
 	if err != nil || e.Marker == nil || *e.Marker != (alerts.Marker{ID: e.ID, Done: alerts.Dropped, By: "ann", At: d.now, Text: "of the test bench"}) {
 		t.Errorf("%+v %v", e, err)
 	}
-	if _, _, err := d.box.Letter(t.Context(), alerts.LetterID{Topic: "cdrs", Offset: 99}); !errors.Is(err, letters.ErrUnknown) {
+	if _, _, err := d.box.Letter(t.Context(), alerts.LetterID{Topic: d.cdrs, Offset: 99}); !errors.Is(err, letters.ErrUnknown) {
 		t.Error(err)
 	}
 }
@@ -232,7 +235,7 @@ func TestAReplayMakesNothingYounger(t *testing.T) {
 	for i := range 2 {
 		d.now = d.now.Add(time.Hour)
 		d.replay(letters.Replay{}, d.index(letters.Filter{}).Open())
-		again := d.cdrs(0)[i+1]
+		again := d.sent(0)[i+1]
 		again.AppendMillis = d.now.UnixMilli()
 		d.parked(again, rating.NoRate)
 	}
@@ -241,7 +244,7 @@ func TestAReplayMakesNothingYounger(t *testing.T) {
 	if n := s.ByReason[rating.NoRate]; n.Open != 2 || !n.Oldest.Equal(began) {
 		t.Errorf("%+v, want the oldest at %s", n, began)
 	}
-	if e := d.index(letters.Filter{}).Find(alerts.LetterID{Topic: "cdrs", Offset: 2}); !e.Appended.Equal(d.now) || !e.First.Equal(began) {
+	if e := d.index(letters.Filter{}).Find(alerts.LetterID{Topic: d.cdrs, Offset: 2}); !e.Appended.Equal(d.now) || !e.First.Equal(began) {
 		t.Errorf("%+v", e)
 	}
 }
@@ -254,7 +257,7 @@ func TestTheNewestMarkerCounts(t *testing.T) {
 	a, b := d.produced(0, "k", call("1", "acme", "")), d.produced(0, "k", call("2", "globex", ""))
 	mark := func(r kafka.Record, done string, after time.Duration) {
 		m := alerts.Marker{ID: alerts.LetterID{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}, Done: done, By: "ann", At: d.now.Add(after)}
-		if err := kafka.NewWriter(d.client, kafka.WriterOptions{}).WriteAll(t.Context(), []kafka.Message{m.Message("cdrs.dlq", 0)}); err != nil {
+		if err := kafka.NewWriter(d.client, kafka.WriterOptions{}).WriteAll(t.Context(), []kafka.Message{m.Message(d.topics.DeadLetters, 0)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -306,7 +309,7 @@ func TestReplayGivesBackWhatCame(t *testing.T) {
 		t.Errorf("%d of %d reported", len(got), len(sent))
 	}
 	for p := range partitions {
-		all := d.cdrs(p)
+		all := d.sent(p)
 		if len(all) != 1200 {
 			t.Fatalf("partition %d has %d records, want 1200", p, len(all))
 		}
@@ -347,7 +350,7 @@ func TestReplaySaysWhatWouldHappen(t *testing.T) {
 		}
 	}
 	d.wantOpen("cdrs/0/0", "cdrs/0/1", "cdrs/0/2", "cdrs/0/3")
-	if n := len(d.cdrs(0)); n != 4 {
+	if n := len(d.sent(0)); n != 4 {
 		t.Errorf("a dry run has written %d records", n-4)
 	}
 	d.now = d.now.Add(72 * time.Hour) // a record is as old as it is when it is sent
@@ -373,13 +376,13 @@ func TestReplayOfACutRecord(t *testing.T) {
 	gone.Offset = 77
 	d.parked(gone, rating.NoRate)
 	got := d.replay(letters.Replay{}, d.index(letters.Filter{}).Open())
-	all := d.cdrs(0)
+	all := d.sent(0)
 	if len(all) != 2 || string(all[1].Value) != value || len(all[1].Headers) != 2 || string(all[1].Key) != "k" {
 		t.Errorf("%d records", len(all))
 	}
 	for id, want := range map[string]string{
 		"cdrs/1/0":  "another record: the topic was made anew",
-		"cdrs/0/77": "its retention in cdrs is over",
+		"cdrs/0/77": "its retention in " + d.cdrs + " is over",
 	} {
 		if err := got[id].Err; err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "bytes") {
 			t.Errorf("%s: %v", id, err)
@@ -392,9 +395,9 @@ func TestReplayOfACutRecord(t *testing.T) {
 func TestReplayOfWhatCannotBeSent(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
-	d.parked(kafka.Record{Topic: "credit-commands", Value: []byte("{}")}, rating.BadCommand)
-	d.parked(kafka.Record{Topic: "cdrs", Partition: 1, Offset: 5}, rating.NotJSON)
-	d.parked(kafka.Record{Topic: "cdrs", Partition: 1, Offset: 6, Value: bytes.Repeat([]byte("x"), 200_000)}, rating.NotJSON)
+	d.parked(kafka.Record{Topic: d.kafka.Name("credit-commands"), Value: []byte("{}")}, rating.BadCommand)
+	d.parked(kafka.Record{Topic: d.cdrs, Partition: 1, Offset: 5}, rating.NotJSON)
+	d.parked(kafka.Record{Topic: d.cdrs, Partition: 1, Offset: 6, Value: bytes.Repeat([]byte("x"), 200_000)}, rating.NotJSON)
 	d.parked(d.produced(0, "k", "{"), rating.NotJSON)
 	got := d.replay(letters.Replay{}, d.index(letters.Filter{}).Open())
 	for id, want := range map[string]string{
@@ -404,7 +407,7 @@ func TestReplayOfWhatCannotBeSent(t *testing.T) {
 			t.Errorf("%s: %v", id, err)
 		}
 	}
-	if n := len(d.cdrs(0)); got["cdrs/0/0"].Err != nil || n < 2 || n > 3 { // 3: it was sent with the others and by itself
+	if n := len(d.sent(0)); got["cdrs/0/0"].Err != nil || n < 2 || n > 3 { // 3: it was sent with the others and by itself
 		t.Errorf("%+v, %d records", got["cdrs/0/0"], n)
 	}
 	d.wantOpen("cdrs/1/5", "cdrs/1/6", "credit-commands/0/0")
@@ -413,7 +416,7 @@ func TestReplayOfWhatCannotBeSent(t *testing.T) {
 func TestStrangeRecordsAreCounted(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
-	if _, err := d.client.Write(t.Context(), "cdrs.dlq", 0, []kafka.Message{{Value: []byte("hello")}}); err != nil {
+	if _, err := d.client.Write(t.Context(), d.topics.DeadLetters, 0, []kafka.Message{{Value: []byte("hello")}}); err != nil {
 		t.Fatal(err)
 	}
 	if x := d.index(letters.Filter{}); x.Strange != 1 || len(x.Entries) != 0 {

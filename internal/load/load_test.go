@@ -15,34 +15,35 @@ import (
 	"github.com/creditstream/creditstream/consumer/cdr"
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/internal/load"
-	"github.com/creditstream/creditstream/internal/sandbox/broker"
+	"github.com/creditstream/creditstream/internal/sandbox/testserver"
 )
+
+func TestMain(m *testing.M) { testserver.Run(m) }
 
 const partitions = 4
 
-func newClient(t *testing.T, most string) *kafka.Client {
+// newClient returns a client of a Kafka with a topic whose records are at most so
+// large.
+func newClient(t *testing.T, most string) (c *kafka.Client, cdrs string) {
 	t.Helper()
-	b, err := broker.Start(broker.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	c, err := kafka.New(kafka.Config{Brokers: []string{b.Addr()}})
+	k := testserver.NewKafka(t)
+	cdrs = k.Name("cdrs")
+	c, err := kafka.New(kafka.Config{Brokers: k.Brokers()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	spec := kafka.TopicSpec{Name: "cdrs", Partitions: partitions, Replication: 1, Configs: map[string]string{"max.message.bytes": most}}
+	spec := kafka.TopicSpec{Name: cdrs, Partitions: partitions, Replication: 1, Configs: map[string]string{"max.message.bytes": most}}
 	if err := c.EnsureTopics(t.Context(), []kafka.TopicSpec{spec}); err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return c, cdrs
 }
 
-func options(f cdr.Format) *load.Options {
+func options(topic string, f cdr.Format) *load.Options {
 	zone := time.UTC
 	return &load.Options{
-		Topic: "cdrs", Format: f, Decoder: cdr.NewDecoder(cdr.Options{Format: f, Zone: zone, Lenient: true}), Now: time.Now,
+		Topic: topic, Format: f, Decoder: cdr.NewDecoder(cdr.Options{Format: f, Zone: zone, Lenient: true}), Now: time.Now,
 	}
 }
 
@@ -65,10 +66,10 @@ func send(ctx context.Context, t *testing.T, c *kafka.Client, opt *load.Options,
 	return d
 }
 
-func all(t *testing.T, c *kafka.Client) (records []kafka.Record) {
+func all(t *testing.T, c *kafka.Client, topic string) (records []kafka.Record) {
 	t.Helper()
 	for p := range partitions {
-		for r, err := range c.Scan(t.Context(), "cdrs", p, 0) {
+		for r, err := range c.Scan(t.Context(), topic, p, 0) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,17 +93,17 @@ func header(r *kafka.Record, name string) string {
 
 func TestRecordsAreSentAsTheyStand(t *testing.T) {
 	t.Parallel()
-	c := newClient(t, "1048576")
+	c, cdrs := newClient(t, "1048576")
 	var lines []string
 	for i := range 5000 {
 		lines = append(lines, call(strconv.Itoa(i), fmt.Sprintf("acme%d", i%7), `, "note" : "é"`))
 	}
-	d := send(t.Context(), t, c, options(cdr.CanonicalJSON), strings.NewReader("\ufeff"+strings.Join(lines, "\r\n\n")))
+	d := send(t.Context(), t, c, options(cdrs, cdr.CanonicalJSON), strings.NewReader("\ufeff"+strings.Join(lines, "\r\n\n")))
 	if d.err != nil || d.sum.Sent != 5000 || len(d.refused) != 0 || d.batches < 3 {
 		t.Errorf("%+v", d)
 	}
 	var got []string
-	for _, r := range all(t, c) {
+	for _, r := range all(t, c, cdrs) {
 		got = append(got, string(r.Value))
 		if !strings.Contains(string(r.Value), `"account":"`+string(r.Key)+`"`) || kafka.PartitionForKey(r.Key, partitions) != r.Partition {
 			t.Fatalf("key %s of %s in partition %d", r.Key, r.Value, r.Partition)
@@ -121,8 +122,8 @@ func TestRecordsAreSentAsTheyStand(t *testing.T) {
 // What cannot be sent keeps nothing else from it.
 func TestWhatIsNotSent(t *testing.T) {
 	t.Parallel()
-	c := newClient(t, "20000")
-	d := send(t.Context(), t, c, options(cdr.CanonicalJSON), strings.NewReader(strings.Join([]string{
+	c, cdrs := newClient(t, "20000")
+	d := send(t.Context(), t, c, options(cdrs, cdr.CanonicalJSON), strings.NewReader(strings.Join([]string{
 		call("1", "acme", ""), "{no json}", call("2", "acme", `,"x":"`+strings.Repeat("x", 30_000)+`"`), "", call("3", "acme", `,"x":"`+strings.Repeat("x", 19_000)+`"`),
 		`{"id":"4","source":"s","account":"a b","kind":"user_out","duration_ms":1}`,
 		`{"x":"` + strings.Repeat("x", cdr.MaxRecordBytes) + `"}`, call("5", "acme", ""),
@@ -135,15 +136,15 @@ func TestWhatIsNotSent(t *testing.T) {
 			t.Errorf("%q, want %q", d.refused, want)
 		}
 	}
-	if n := len(all(t, c)); n != 3 {
+	if n := len(all(t, c, cdrs)); n != 3 {
 		t.Errorf("%d records", n)
 	}
 }
 
 func TestOtherFormats(t *testing.T) {
 	t.Parallel()
-	c := newClient(t, "1048576")
-	opt := options(cdr.AsteriskCSV)
+	c, cdrs := newClient(t, "1048576")
+	opt := options(cdrs, cdr.AsteriskCSV)
 	opt.Source = "pbx-1"
 	line := func(account, id string) string {
 		return `"` + account + `","1042","00442070000002","ctx","a, ""b""","ch","dch","Dial","x","2026-11-22 06:00:00","2026-11-22 06:00:01","2026-11-22 06:00:09",9,8,"ANSWERED","DOCUMENTATION","` + id + `",""`
@@ -152,7 +153,7 @@ func TestOtherFormats(t *testing.T) {
 	if d.err != nil || d.sum.Sent != 2 || len(d.refused) != 0 {
 		t.Fatalf("%+v", d)
 	}
-	for _, r := range all(t, c) {
+	for _, r := range all(t, c, cdrs) {
 		named := strings.HasPrefix(string(r.Value), `"acme"`)
 		if header(&r, "content-type") != cdr.AsteriskCSV.MediaType() || header(&r, "cdr-source") != "pbx-1" || named != (string(r.Key) == "acme") || !named && r.Key != nil {
 			t.Errorf("%+v", r)
@@ -161,7 +162,7 @@ func TestOtherFormats(t *testing.T) {
 			t.Errorf("%s", r.Value)
 		}
 	}
-	d = send(t.Context(), t, c, options(cdr.OpenSIPS), strings.NewReader(
+	d = send(t.Context(), t, c, options(cdrs, cdr.OpenSIPS), strings.NewReader(
 		`{"jsonrpc":"2.0","method":"E_ACC_MISSED_EVENT","params":{"callid":"c2","sip_code":"487"}}`))
 	if d.err != nil || d.sum.Sent != 0 || d.sum.Skipped != 1 {
 		t.Errorf("%+v", d)
@@ -170,14 +171,14 @@ func TestOtherFormats(t *testing.T) {
 
 func TestLoadsThatEndEarly(t *testing.T) {
 	t.Parallel()
-	c := newClient(t, "1048576")
+	c, cdrs := newClient(t, "1048576")
 	broken := errors.New("the disk is gone")
-	d := send(t.Context(), t, c, options(cdr.CanonicalJSON), io.MultiReader(strings.NewReader(call("1", "acme", "")+"\n"), iotest.ErrReader(broken)))
+	d := send(t.Context(), t, c, options(cdrs, cdr.CanonicalJSON), io.MultiReader(strings.NewReader(call("1", "acme", "")+"\n"), iotest.ErrReader(broken)))
 	if !errors.Is(d.err, broken) || d.sum.Sent != 1 || d.sum.Line != 1 {
 		t.Errorf("%+v", d)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	l, err := load.New(ctx, c, options(cdr.CanonicalJSON))
+	l, err := load.New(ctx, c, options(cdrs, cdr.CanonicalJSON))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +186,7 @@ func TestLoadsThatEndEarly(t *testing.T) {
 	if _, err := l.File(ctx, strings.NewReader(call("1", "acme", "")), nil, nil); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	opt := options(cdr.CanonicalJSON)
+	opt := options(cdrs, cdr.CanonicalJSON)
 	opt.Topic = "nowhere"
 	if _, err := load.New(t.Context(), c, opt); !errors.Is(err, load.ErrNoTopic) {
 		t.Error(err)

@@ -67,7 +67,7 @@ func Start(ctx context.Context, opt Options) (*Server, error) {
 	}
 	s := &Server{opt: opt, port: opt.Port, done: make(chan struct{}), log: filepath.Join(opt.Dir, "redis.log")}
 	if s.port == 0 {
-		if s.port, err = freePort(ctx); err != nil {
+		if s.port, err = FreePort(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -164,9 +164,9 @@ func (s *Server) end(sig syscall.Signal) {
 	}
 }
 
-// freePort returns a port that nobody listens on, below those that the kernel
+// FreePort returns a port of the loopback that nobody listens on, below those that the kernel
 // gives to outgoing connections: one of these could take it before the child does.
-func freePort(ctx context.Context) (int, error) {
+func FreePort(ctx context.Context) (int, error) {
 	const first, count, tries = 20_000, 12_000, 100
 	var err error
 	for range tries {
