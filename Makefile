@@ -10,17 +10,20 @@ ARGS      ?=
 BROKERS   ?= 1
 PKG       ?= ./...
 TESTFLAGS ?=
+SEEDS     ?= 0:2000
+SEED      ?=
+MUTANTS   ?=
 BENCH     ?= .
 BENCHPKG  ?= ./rating/... ./consumer/cdr/... ./balance/... ./internal/kafka/...
 
 TEST_NEEDS := redis-server kcat curl
 
 .DEFAULT_GOAL := help
-.PHONY: help build run kafka redis-cluster test lint bench fmt tidy
+.PHONY: help build run kafka redis-cluster test simulate mutants lint bench fmt tidy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z\/-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nVariables: ARGS (run), PKG and TESTFLAGS (test), BENCH and BENCHPKG (bench)\n'
+	@printf '\nVariables: ARGS (run), PKG and TESTFLAGS (test), SEEDS and SEED (simulate),\n           MUTANTS (mutants), BENCH and BENCHPKG (bench)\n'
 
 # The version is stamped here, so Go need not ask git again (which fails in a
 # checkout that another user owns).
@@ -55,6 +58,13 @@ test: ## run all tests, with the race detector where a C compiler is found
 		echo 'make test: no C compiler found, running without the race detector' >&2; \
 	fi; \
 	set -x; go test -shuffle=on $$race $(TESTFLAGS) $(PKG)
+
+# Without the race detector: within one process one goroutine runs at a time.
+simulate: ## run the stream on models of Kafka and Redis; SEEDS=from:to, or SEED=n for one
+	go test -count=1 -timeout 0 -run '^TestSeeds$$' -v ./internal/simulation $(if $(SEED),-seed $(SEED) -trace,-seeds $(SEEDS))
+
+mutants: ## take out one guard at a time: the simulation must find each; MUTANTS names some
+	internal/simulation/mutants $(SEEDS) $(MUTANTS)
 
 # Leaves in "$@" a golangci-lint of the pinned version: one that is installed,
 # else `go run`, which builds it once and keeps it in Go's cache.
