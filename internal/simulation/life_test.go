@@ -192,23 +192,29 @@ func (w *world) busy() string {
 
 // schedule draws what happens and when, all of it before it begins.
 func (w *world) schedule() {
-	event := func(kind string, do func(r *rand.Rand)) {
-		r, name := w.draw(kind)
-		at := time.Duration(r.Int64N(int64(w.work)))
-		if kind == "create" {
-			at = time.Duration(r.Int64N(int64(w.work) / 3))
-			if r.IntN(2) == 0 {
-				at /= 10
-			}
-		}
-		w.after(at, func() {
+	at := func(when time.Duration, name string, do func()) {
+		w.after(when, func() {
 			if w.fires(name) {
-				do(r)
+				do()
 			}
 		})
 	}
+	event := func(kind string, do func(r *rand.Rand)) {
+		r, name := w.draw(kind)
+		at(time.Duration(r.Int64N(int64(w.work))), name, func() { do(r) })
+	}
 	for _, a := range w.names {
-		event("create", func(r *rand.Rand) { w.command(w.settings(r, a, "USD")) })
+		r, name := w.draw("create")
+		when := time.Duration(r.Int64N(int64(w.work) / 3))
+		if r.IntN(2) == 0 {
+			when /= 10
+		}
+		at(when, name, func() { w.command(w.settings(r, a, "USD")) })
+		// calls about when the account begins, as far as the brokers' clocks tell
+		for range r.IntN(4) {
+			r, name := w.draw("early call")
+			at(when-time.Duration(r.Int64N(int64(2*slack)/w.speed+1)), name, func() { w.ringOf(r, w.newCallOf(r, a)) })
+		}
 	}
 	for range w.records {
 		event("call", w.ring)

@@ -114,7 +114,6 @@ func (w *world) before() []int64 {
 
 // ring appends a CDR, or one that was there before.
 func (w *world) ring(r *rand.Rand) {
-	src := balance.Source{Topic: cdrTopic, Partition: r.IntN(w.cdrs)}
 	w.mu.Lock()
 	var old *call
 	if len(w.sent) > 0 && r.IntN(6) == 0 {
@@ -125,9 +124,15 @@ func (w *world) ring(r *rand.Rand) {
 	if c == nil {
 		c = w.newCall(r)
 	}
+	w.ringOf(r, c)
+}
+
+// ringOf appends the CDR of a call.
+func (w *world) ringOf(r *rand.Rand, c *call) {
+	src := balance.Source{Topic: cdrTopic, Partition: r.IntN(w.cdrs)}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if old == nil {
+	if !slices.Contains(w.sent, c) {
 		w.sent = append(w.sent, c)
 	}
 	base, _ := w.log.append(src, kafka.Message{Value: c.value})
@@ -136,14 +141,18 @@ func (w *world) ring(r *rand.Rand) {
 }
 
 func (w *world) newCall(r *rand.Rand) *call {
-	id := w.id()
 	if r.IntN(25) == 0 {
-		return &call{parked: "not_json", value: []byte("garbage " + id)}
+		return &call{parked: "not_json", value: []byte("garbage " + w.id())}
 	}
 	a := w.names[r.IntN(len(w.names))]
 	if r.IntN(30) == 0 {
 		a = "nobody"
 	}
+	return w.newCallOf(r, a)
+}
+
+func (w *world) newCallOf(r *rand.Rand, a string) *call {
+	id := w.id()
 	age := w.business(time.Duration(r.Int64N(int64(2 * time.Second))))
 	if r.IntN(12) == 0 {
 		age = w.window() * time.Duration(r.IntN(14)) / 10

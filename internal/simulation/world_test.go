@@ -90,7 +90,7 @@ func newWorld(ctx context.Context, opt options) *world {
 	w.shape = shape{
 		shards: 1 + r.IntN(3), cdrs: 1 + r.IntN(2), commands: 1 + r.IntN(2), instances: 1 + r.IntN(3),
 		accounts: 1 + r.IntN(4), records: 20 + r.IntN(50), work: time.Duration(8+r.IntN(12)) * time.Second,
-		speed: []int64{20, 100, 400}[r.IntN(3)], fetch: []int{2, 4, 30}[r.IntN(3)],
+		speed: []int64{20, 100, 400, 1500}[r.IntN(4)], fetch: []int{2, 4, 30}[r.IntN(3)],
 		requestFaults: []int{0, 40, 100, 300}[r.IntN(4)], faults: r.IntN(9),
 	}
 	w.commands = min(w.commands, w.shards)
