@@ -274,7 +274,7 @@ func (g *groupModel) rebalanceWithin(why string, most time.Duration) {
 	calm := w.calm
 	w.mu.Unlock()
 	for _, i := range members {
-		d, stands := latency(r), i.stall()
+		d, stands := w.latency(r), i.stall()
 		switch late := r.Int64N(int64(2 * time.Second)); {
 		case calm:
 		case stands > 0:

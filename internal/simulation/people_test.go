@@ -86,7 +86,7 @@ func (w *world) byHand(r *rand.Rand) {
 	}
 	w.command(c)
 	if r.IntN(4) == 0 {
-		w.after(latency(r), func() { w.command(c) })
+		w.after(w.latency(r), func() { w.command(c) })
 	}
 }
 

@@ -105,6 +105,7 @@ func startChild(which string, verdicts chan<- verdict) error {
 		return err
 	}
 	var rest []string
+	at := "" // the seed that it is at
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		if text, ok := strings.CutPrefix(lines.Text(), verdictMark); ok {
 			var v verdict
@@ -112,17 +113,23 @@ func startChild(which string, verdicts chan<- verdict) error {
 				return err
 			}
 			verdicts <- v
+		} else if text, ok := strings.CutPrefix(lines.Text(), seedMark); ok {
+			at = text
 		} else if len(rest) < 60 {
 			rest = append(rest, lines.Text())
 		}
 	}
 	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("seeds %s: %w\n%s", which, err, strings.Join(rest, "\n"))
+		return fmt.Errorf("seed %s: panic, or worse, of seeds %s: %w\n%s", at, which, err, strings.Join(rest, "\n"))
 	}
 	return nil
 }
 
-const verdictMark = "verdict "
+// How lines of a child begin that its parent reads.
+const (
+	verdictMark = "verdict "
+	seedMark    = "at seed "
+)
 
 func say(v verdict) {
 	b, err := json.Marshal(v)
@@ -146,6 +153,7 @@ func runChild(t *testing.T) {
 		if failed >= maxFailed || failed > 0 && *stopFlag {
 			continue
 		}
+		_, _ = fmt.Fprintf(os.Stdout, "%s%d\n", seedMark, s)
 		r := simulate(t, options{seed: uint64(s)})
 		sum.Entries += r.entries
 		sum.Faults += len(r.fired)

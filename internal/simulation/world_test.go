@@ -35,6 +35,7 @@ type shape struct {
 	speed                                    int64         // of the clocks: how often faster than the timers
 	fetch                                    int           // most records of one fetch
 	requestFaults                            int           // in 10,000 calls
+	slow                                     int           // messages in 200 that take up to a second
 	faults                                   int           // scheduled ones
 }
 
@@ -91,7 +92,7 @@ func newWorld(ctx context.Context, opt options) *world {
 		shards: 1 + r.IntN(3), cdrs: 1 + r.IntN(2), commands: 1 + r.IntN(2), instances: 1 + r.IntN(3),
 		accounts: 1 + r.IntN(4), records: 20 + r.IntN(50), work: time.Duration(8+r.IntN(12)) * time.Second,
 		speed: []int64{20, 100, 400, 1500}[r.IntN(4)], fetch: []int{2, 4, 30}[r.IntN(3)],
-		requestFaults: []int{0, 40, 100, 300}[r.IntN(4)], faults: r.IntN(9),
+		requestFaults: []int{0, 40, 100, 300}[r.IntN(4)], slow: []int{1, 1, 12}[r.IntN(3)], faults: r.IntN(9),
 	}
 	w.commands = min(w.commands, w.shards)
 	w.nodes = 1 + r.IntN(w.shards)
@@ -219,12 +220,12 @@ func (w *world) chance(r *rand.Rand, name string) fault {
 }
 
 // latency is how long a message is under way.
-func latency(r *rand.Rand) time.Duration {
+func (w *world) latency(r *rand.Rand) time.Duration {
 	most := 2 * time.Millisecond
 	switch k := r.IntN(200); {
-	case k < 1:
+	case k < w.slow:
 		most = time.Second
-	case k < 16:
+	case k < w.slow+15:
 		most = 60 * time.Millisecond
 	}
 	return 20*time.Microsecond + time.Duration(r.Int64N(int64(most)))
@@ -260,7 +261,7 @@ func (i *instance) request(ctx context.Context, key string, effect func() error)
 	}
 	r, name := w.draw(i.name + " " + key)
 	f := w.chance(r, name)
-	out, back, long := latency(r), latency(r), time.Duration(r.Int64N(int64(4*time.Second)))
+	out, back, long := w.latency(r), w.latency(r), time.Duration(r.Int64N(int64(4*time.Second)))
 	orphan := r.IntN(2) == 0 // what a process has sent when it crashes may arrive
 	reply := make(chan error, 1)
 	answer := func(err error) { i.deliver(func() { reply <- err }) }
