@@ -61,7 +61,7 @@ test: ## run all tests, with the race detector where a C compiler is found
 
 # Without the race detector: within one process one goroutine runs at a time.
 simulate: ## run the stream on models of Kafka and Redis; SEEDS=from:to, or SEED=n for one
-	go test -count=1 -timeout 0 -run '^TestSeeds$$' -v ./internal/simulation $(if $(SEED),-seed $(SEED) -trace,-seeds $(SEEDS))
+	go test -count=1 -timeout 0 -run '^Test(Seeds|OneSeedIsOneRun)$$' -v ./internal/simulation $(if $(SEED),-seed $(SEED) -trace,-seeds $(SEEDS))
 
 mutants: ## take out one guard at a time: the simulation must find each; MUTANTS names some
 	internal/simulation/mutants $(SEEDS) $(MUTANTS)

@@ -3,6 +3,8 @@ package simulation_test
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -68,7 +70,7 @@ func (i *instance) run() {
 	c := consumer.New(consumer.Config{
 		Client: i, CDRTopic: cdrTopic, CommandTopic: commandTopic, Store: store, Decoder: decoder, Rater: flat{},
 		Publisher: publisher{alerts.New(i, topics, w.partitionOf, nil)}, Commander: commands, Logger: quietLogger, Now: i.now,
-		Rand:      func(n int64) int64 { r, _ := w.draw(i.name + " wait"); return r.Int64N(n) },
+		Rand:      i.spread,
 		FetchWait: 2 * time.Second, Confirm: time.Second, Patience: 1000 * time.Hour, StopGrace: 4 * time.Second,
 	})
 	err := c.Run(i.ctx)
@@ -78,6 +80,14 @@ func (i *instance) run() {
 		w.violation("stopped", "%s: %s", i.name, describe(err))
 	}
 	w.say("%s has ended: %s", i.name, describe(err))
+}
+
+// spread is the chance of waits. It does not say whose wait it is, and workers may
+// begin to wait at one instant: it is that of the instant.
+func (i *instance) spread(n int64) int64 {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, i.name)
+	return rand.New(rand.NewPCG(i.w.opt.seed^h.Sum64(), uint64(time.Now().UnixNano()))).Int64N(n)
 }
 
 // publisher tells the writer whose messages it writes.

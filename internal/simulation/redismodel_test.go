@@ -306,8 +306,8 @@ func brief(reply any, err error) string {
 		return describe(err)
 	}
 	if l, ok := reply.([]any); ok && len(l) > 0 {
-		if l[0] == "OK" {
-			return "OK"
+		if l[0] == "OK" || l[0] == "LAG" { // the source that lags is one of several: which comes first is chance
+			return fmt.Sprint(l[0])
 		}
 	}
 	s := strings.ReplaceAll(fmt.Sprint(reply), "\n", "|")

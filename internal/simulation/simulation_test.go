@@ -186,19 +186,3 @@ func shortest(seed uint64) string {
 	out, _ := cmd.CombinedOutput() // it fails: that is why we look
 	return string(out)
 }
-
-// TestOneSeedIsOneRun: what a seed does, it does again.
-func TestOneSeedIsOneRun(t *testing.T) {
-	if *childFlag != "" || *seedFlag >= 0 {
-		return
-	}
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	for s := range uint64(15) {
-		a, b := simulate(t, options{seed: s, trace: true}), simulate(t, options{seed: s, trace: true})
-		for i := range a.trace {
-			if i >= len(b.trace) || a.trace[i] != b.trace[i] {
-				t.Fatalf("seed %d, line %d:\n%s\nand then\n%s", s, i, a.trace[i], strings.Join(b.trace[min(i, len(b.trace)):min(i+1, len(b.trace))], ""))
-			}
-		}
-	}
-}
