@@ -117,6 +117,14 @@ func (w *world) liveThrough() {
 	w.schedule()
 	wait(w.ctx, w.work)
 	w.settle()
+	for n := 0; !w.stop(); n++ { // a timer was due just then
+		w.start(fmt.Sprintf("rest.%d", n))
+		w.settle()
+	}
+}
+
+// stop has all processes leave, and reports whether nothing is left to do.
+func (w *world) stop() bool {
 	for _, i := range w.instances {
 		w.mu.Lock()
 		i.leaving = true
@@ -124,6 +132,9 @@ func (w *world) liveThrough() {
 		i.cancel()
 		<-i.ended
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.wrong) > 0 || w.busy() == ""
 }
 
 // settle stops the faults, and waits until all is done.
