@@ -103,13 +103,15 @@ func (i *instance) Bounds(ctx context.Context, topic string, p int) (start, end 
 	var found int64
 	err = i.request(ctx, "bounds "+src.String(), func() error {
 		found = i.w.log.end(src)
-		if topic == commandTopic {
-			i.ends[p] = found
-		}
 		return nil
 	})
 	if err != nil {
 		return 0, 0, err
+	}
+	if topic == commandTopic {
+		i.w.mu.Lock()
+		i.ends[p] = found
+		i.w.mu.Unlock()
 	}
 	return 0, found, nil
 }
