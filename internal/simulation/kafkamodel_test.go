@@ -354,11 +354,18 @@ func (i *instance) runGeneration(ctx, genCtx context.Context, a *assignment, run
 
 // commit is one request of a generation; the coordinator takes it from the owner alone.
 func (i *instance) commit(genCtx context.Context, generation int32, offsets map[string]map[int]int64) error {
+	i.w.mu.Lock()
 	if over(genCtx) {
-		i.w.mu.Lock()
 		i.w.violation("commit-after-the-end", "%s of generation %d: %v", i.name, generation, offsets)
-		i.w.mu.Unlock()
 	}
+	if generation == i.w.group.generation {
+		for _, src := range i.w.sources() {
+			if offset, ok := offsets[src.Topic][src.Partition]; ok {
+				i.w.committing(src, offset)
+			}
+		}
+	}
+	i.w.mu.Unlock()
 	// not genCtx: a commit that is under way when its generation ends may arrive
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(genCtx), 5*time.Second)
 	defer cancel()
@@ -375,7 +382,7 @@ func (i *instance) commit(genCtx context.Context, generation int32, offsets map[
 			if g.owner[src] != i {
 				i.w.violation("commit-of-others", "%s commits %s %d", i.name, src, offset)
 			}
-			i.w.committing(src, offset)
+			i.w.say("commit %s %d", src, offset)
 			g.committed[src] = offset
 		}
 		return nil

@@ -93,10 +93,10 @@ func (i *instance) asks(msgs []kafka.Message) {
 	}
 }
 
-// committing checks a commit: not beyond any mark that there ever was, and all
-// below it is published.
+// committing checks a commit when it is sent: not beyond any mark that there ever
+// was, and all below it is published. By the time that it arrives a failover may
+// have undone what it stands for.
 func (w *world) committing(src balance.Source, offset int64) {
-	w.say("commit %s %d", src, offset)
 	for sh := range w.shards {
 		if src.Topic == commandTopic && sh%w.commands != src.Partition {
 			continue
