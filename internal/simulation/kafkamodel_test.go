@@ -355,13 +355,13 @@ func (i *instance) runGeneration(ctx, genCtx context.Context, a *assignment, run
 // commit is one request of a generation; the coordinator takes it from the owner alone.
 func (i *instance) commit(genCtx context.Context, generation int32, offsets map[string]map[int]int64) error {
 	i.w.mu.Lock()
-	if over(genCtx) {
+	if over(genCtx) && !i.dead {
 		i.w.violation("commit-after-the-end", "%s of generation %d: %v", i.name, generation, offsets)
 	}
-	if generation == i.w.group.generation {
+	if generation == i.w.group.generation && !i.dead {
 		for _, src := range i.w.sources() {
 			if offset, ok := offsets[src.Topic][src.Partition]; ok {
-				i.w.committing(src, offset)
+				i.committing(src, offset)
 			}
 		}
 	}

@@ -37,7 +37,7 @@ func (flat) Price(c *rating.CDR) (rating.Charge, error) {
 // start begins a process; the caller has the group rebalanced.
 func (w *world) start(name string) {
 	r, _ := w.draw("start " + name)
-	i := &instance{w: w, name: name, ended: make(chan struct{}), wake: make(chan struct{}, 1), ends: map[int]int64{}}
+	i := &instance{w: w, name: name, ended: make(chan struct{}), wake: make(chan struct{}, 1), ends: map[int]int64{}, refused: map[mark]bool{}, tookOver: map[mark]time.Time{}}
 	i.skew = time.Duration(r.IntN(200)-100) * time.Millisecond
 	i.ctx, i.cancel = context.WithCancel(w.ctx)
 	w.mu.Lock()

@@ -235,6 +235,7 @@ func (h hook) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 
 func (h hook) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
+		asked := time.Now()
 		byNode := map[int][]redis.Cmder{}
 		for _, c := range cmds {
 			n := h.i.w.redis.node(keyOf(words(c)))
@@ -254,7 +255,36 @@ func (h hook) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipeli
 				return c.Err()
 			}
 		}
+		h.i.told(cmds, asked)
 		return nil
+	}
+}
+
+// told keeps which marks the instance was told to be others than it thought, until
+// a take-over tells it what they are. What was asked before that does not count.
+func (i *instance) told(cmds []redis.Cmder, asked time.Time) {
+	i.w.mu.Lock()
+	defer i.w.mu.Unlock()
+	for _, c := range cmds {
+		args := words(c)
+		name := scriptName(args[1])
+		argv := args[3+int(whole(args[2])):]
+		reply, _ := c.(*redis.Cmd).Val().([]any)
+		switch name {
+		case "take_over":
+			src, _ := sourceOf(argv[0])
+			m := mark{shardOfKey(keyOf(args)), src}
+			delete(i.refused, m)
+			i.tookOver[m] = time.Now()
+		case "confirm":
+			for k, ok := range reply {
+				src, _ := sourceOf(argv[4*k])
+				m := mark{shardOfKey(keyOf(args)), src}
+				if ok != int64(1) && asked.After(i.tookOver[m]) {
+					i.refused[m] = true
+				}
+			}
+		}
 	}
 }
 

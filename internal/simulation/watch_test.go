@@ -94,12 +94,16 @@ func (i *instance) asks(msgs []kafka.Message) {
 }
 
 // committing checks a commit when it is sent: not beyond any mark that there ever
-// was, and all below it is published. By the time that it arrives a failover may
+// was, none that a shard has refused to confirm, and all below it is published. By the time that it arrives a failover may
 // have undone what it stands for.
-func (w *world) committing(src balance.Source, offset int64) {
+func (i *instance) committing(src balance.Source, offset int64) {
+	w := i.w
 	for sh := range w.shards {
 		if src.Topic == commandTopic && sh%w.commands != src.Partition {
 			continue
+		}
+		if i.refused[mark{sh, src}] {
+			w.violation("commit-of-refused", "%s commits %s %d, though shard %d has refused its mark", i.name, src, offset, sh)
 		}
 		if offset > w.redis.highest[mark{sh, src}] {
 			w.violation("commit-beyond-mark", "%s %d, shard %d was never past %d", src, offset, sh, w.redis.highest[mark{sh, src}])

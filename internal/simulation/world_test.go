@@ -250,6 +250,9 @@ type instance struct {
 	next *assignment
 	over context.CancelFunc // of the generation it holds
 	ends map[int]int64      // of a commands partition: where the log ended at its last take-over
+
+	refused  map[mark]bool      // marks that a shard has refused to confirm
+	tookOver map[mark]time.Time // when the instance was last told what they are
 }
 
 // request has effect done at the other side, as a fault has it. effect runs with
