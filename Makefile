@@ -9,24 +9,26 @@ VERSION := $(or $(shell git describe --always --dirty 2>/dev/null),dev)
 ARGS      ?=
 BROKERS   ?= 1
 PKG       ?= ./...
-SEED      ?=
 CHAOS     ?=
 # Packages whose tests talk to Kafka or Redis.
 REALPKG   ?= ./balance/... ./consumer/ ./internal/kafka/... ./internal/letters/... ./internal/load/... \
 	./internal/corrections/... ./cmd/creditstream/...
 REDIS     ?= both
 TESTFLAGS ?=
+SEEDS     ?= 0:2000
+SEED      ?=
+MUTANTS   ?=
 BENCH     ?= .
 BENCHPKG  ?= ./rating/... ./consumer/... ./balance/... ./internal/kafka/... ./cmd/creditstream
 
 TEST_NEEDS := redis-server kcat curl
 
 .DEFAULT_GOAL := help
-.PHONY: help build run kafka redis-cluster test test-real test-containers chaos chaos-long chaos-mutants lint bench fmt tidy
+.PHONY: help build run kafka redis-cluster test test-real test-containers simulate mutants chaos chaos-long chaos-mutants lint bench fmt tidy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z\/-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nVariables: ARGS (run), PKG and TESTFLAGS (test), REALPKG and REDIS (test-real), SEED and CHAOS (chaos), BENCH and BENCHPKG (bench)\n'
+	@printf '\nVariables: ARGS (run), PKG and TESTFLAGS (test), REALPKG and REDIS (test-real), SEEDS and SEED (simulate),\n           MUTANTS (mutants), SEED and CHAOS (chaos), BENCH and BENCHPKG (bench)\n'
 
 # The version is stamped here, so Go need not ask git again (which fails in a
 # checkout that another user owns).
@@ -89,6 +91,13 @@ chaos-long: ## the same with a million CDRs and ten times the faults, within an 
 chaos-mutants: ## take out guards that only real servers need: chaos must find each
 	@deploy/local/need $(CHAOS_NEEDS)
 	internal/chaos/mutants
+
+# Without the race detector: within one process one goroutine runs at a time.
+simulate: ## run the stream on models of Kafka and Redis; SEEDS=from:to, or SEED=n for one
+	go test -count=1 -timeout 0 -run '^Test(Seeds|OneSeedIsOneRun)$$' -v ./internal/simulation $(if $(SEED),-seed $(SEED) -trace,-seeds $(SEEDS))
+
+mutants: ## take out one guard at a time: the simulation must find each; MUTANTS names some
+	internal/simulation/mutants $(SEEDS) $(MUTANTS)
 
 # Leaves in "$@" a golangci-lint of the pinned version: one that is installed,
 # else `go run`, which builds it once and keeps it in Go's cache.

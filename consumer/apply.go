@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/creditstream/creditstream/balance"
-	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -48,7 +46,7 @@ func (w *worker) applyBatch(ctx, stop context.Context, b *batch, jobs chan<- *jo
 			return nil // what is not applied is done by the next owner
 		}
 		w.metrics().waits.WithLabelValues("behind").Inc()
-		_ = behind.Wait(ctx, waited)
+		_ = w.consumer.behind.Wait(ctx, waited)
 		waited++
 	}
 	if w.commands {
@@ -66,11 +64,6 @@ func (w *worker) parkAbsent(b *batch, at int) {
 		park(v, rating.UnknownAccount, unknownAccount)
 	}
 }
-
-// behind is the wait of a CDR for commands that are on their way.
-//
-//nolint:gochecknoglobals // immutable
-var behind = kafka.Backoff{Base: 2 * time.Millisecond, Max: 50 * time.Millisecond}
 
 // cut takes the next part of every lane that has records left.
 func (w *worker) cut(b *batch, left [][]int) []part {

@@ -30,6 +30,17 @@ type source interface {
 	Ends(ctx context.Context, topic string) ([]int64, error)
 }
 
+// group makes a member of the consumer group, as kafka.Client.RunGroup does.
+type group interface {
+	RunGroup(ctx context.Context, cfg kafka.GroupConfig, run func(ctx context.Context, g *kafka.Generation) error) error
+}
+
+// client is a *kafka.Client, or what a simulation has instead.
+type client interface {
+	source
+	group
+}
+
 // publisher writes what was decided; it returns when all is acknowledged.
 type publisher interface {
 	Publish(ctx context.Context, records []kafka.Record, verdicts []balance.Verdict, entries []*balance.Entry) error
@@ -44,7 +55,7 @@ type commander interface {
 
 // Config is what a consumer needs. All but Current, the durations and limits is required.
 type Config struct {
-	Client       *kafka.Client
+	Client       client
 	Group        kafka.GroupConfig // its topics are set by New
 	CDRTopic     string
 	CommandTopic string
@@ -59,6 +70,7 @@ type Config struct {
 	// Current returns why it is not known that records mean the same to this process
 	// as to all others: then none is judged or applied. nil: it is always known.
 	Current func() error
+	Rand    func(n int64) int64 // spreads what is tried again; default of kafka.Backoff
 
 	FetchBytes int           // of one batch, before decompression; default 1 MiB
 	FetchWait  time.Duration // how long a fetch waits for records; default 500 ms
@@ -79,8 +91,11 @@ func (c *Config) setDefaults() {
 // A Consumer is one member of the group.
 type Consumer struct {
 	cfg     Config
-	log     source
 	metrics *metrics
+
+	// Waits between attempts, both spread by cfg.Rand.
+	pause  kafka.Backoff // while Redis or Kafka is away
+	behind kafka.Backoff // of a CDR for commands that are on their way
 
 	away atomic.Pointer[string] // why marks cannot be confirmed; nil: they can
 
@@ -91,7 +106,11 @@ type Consumer struct {
 // New returns a consumer; Run starts it.
 func New(cfg Config) *Consumer {
 	cfg.setDefaults()
-	return &Consumer{cfg: cfg, log: cfg.Client, metrics: newMetrics(cfg.Registerer)}
+	return &Consumer{
+		cfg: cfg, metrics: newMetrics(cfg.Registerer),
+		pause:  kafka.Backoff{Base: 50 * time.Millisecond, Max: 2 * time.Second, Rand: cfg.Rand},
+		behind: kafka.Backoff{Base: 2 * time.Millisecond, Max: 50 * time.Millisecond, Rand: cfg.Rand},
+	}
 }
 
 // Run consumes until ctx ends, and then finishes what is in hand, publishes and

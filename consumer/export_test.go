@@ -7,11 +7,11 @@ import (
 )
 
 // Lane is a lane that has taken over h.
-type Lane struct{ l lane }
+type Lane struct{ l *lane }
 
 // NewLane returns one.
 func NewLane(h *balance.Holding) *Lane {
-	x := new(Lane)
+	x := &Lane{newLane(h.Shard)}
 	x.l.reset(h)
 	return x
 }

@@ -24,16 +24,17 @@ type keeper struct {
 
 // run keeps until over is closed. Its error is one that waiting does not mend.
 func (k *keeper) run(ctx context.Context, over <-chan struct{}) error {
-	tick := time.NewTicker(k.consumer.cfg.Confirm)
-	defer tick.Stop()
+	timer := time.NewTimer(k.consumer.cfg.Confirm)
+	defer timer.Stop()
 	for {
 		select {
 		case <-over:
 			return nil
-		case <-tick.C:
+		case <-timer.C:
 			if err := k.keep(ctx); err != nil {
 				return err
 			}
+			timer.Reset(k.consumer.cfg.Confirm)
 		}
 	}
 }

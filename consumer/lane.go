@@ -7,13 +7,36 @@ import (
 	"github.com/creditstream/creditstream/balance"
 )
 
+// A turn is a lock whose holder may wait for Redis. It is a channel, so that those
+// who wait for it count as waiting where a test keeps the clock (testing/synctest):
+// for a mutex they do not.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+// Lock waits for the turn.
+func (t turn) Lock() { t <- struct{}{} }
+
+// TryLock takes the turn if nobody has it, and reports whether it did.
+func (t turn) TryLock() bool {
+	select {
+	case t <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// Unlock gives the turn back.
+func (t turn) Unlock() { <-t }
+
 // A lane is what a worker knows of one shard, for its own partition.
 type lane struct {
 	shard int
 
 	// call is held while a call of this lane is in flight: there is never more
 	// than one. It guards mark.
-	call sync.Mutex
+	call turn
 	mark balance.Mark
 
 	state  sync.Mutex
@@ -21,6 +44,8 @@ type lane struct {
 	unsent []unsent // entries that are not yet acknowledged, and what follows them
 	acked  []string // names of entries to trim: read and acknowledged since the take-over
 }
+
+func newLane(shard int) *lane { return &lane{shard: shard, call: newTurn()} }
 
 // unsent is an entry that is not trimmed yet because it, or one before it, is not
 // acknowledged.

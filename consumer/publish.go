@@ -21,8 +21,8 @@ const recheck = 100 * time.Millisecond
 // publish writes what was decided, in order, until jobs is closed. held are
 // entries of the take-over whose payment requests are not yet out.
 func (w *worker) publish(ctx context.Context, jobs <-chan *job, held []*balance.Entry) error {
-	tick := time.NewTicker(recheck)
-	defer tick.Stop()
+	timer := time.NewTimer(recheck)
+	defer timer.Stop()
 	var d decisions
 	for {
 		var err error
@@ -31,7 +31,8 @@ func (w *worker) publish(ctx context.Context, jobs <-chan *job, held []*balance.
 		}
 		var again <-chan time.Time
 		if len(held) > 0 {
-			again = tick.C
+			timer.Reset(recheck)
+			again = timer.C
 		}
 		select {
 		case j, ok := <-jobs:

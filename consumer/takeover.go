@@ -24,7 +24,7 @@ const (
 // speak of, publishes the outboxes, and returns the entries whose payment requests
 // are still held and the offset to read from.
 func (w *worker) takeOver(ctx, stop context.Context) (held []*balance.Entry, from int64, err error) {
-	start, end, err := w.consumer.log.Bounds(ctx, w.source.Topic, w.source.Partition)
+	start, end, err := w.consumer.cfg.Client.Bounds(ctx, w.source.Topic, w.source.Partition)
 	if over(ctx) {
 		return nil, 0, context.Cause(ctx)
 	}
@@ -176,7 +176,7 @@ func (r *replay) read(ctx, stop context.Context) error {
 		if over(stop) {
 			return &takeOverError{causeLog, stop.Err()}
 		}
-		f, err := w.consumer.log.Fetch(ctx, w.source.Topic, w.source.Partition, r.from,
+		f, err := w.consumer.cfg.Client.Fetch(ctx, w.source.Topic, w.source.Partition, r.from,
 			kafka.FetchOptions{MaxWait: w.consumer.cfg.FetchWait, MaxBytes: w.consumer.cfg.FetchBytes})
 		if over(ctx) {
 			return context.Cause(ctx)

@@ -21,15 +21,16 @@ const (
 // timers appends the commands of what is due on this partition's shards. It is
 // run by the owner of the commands partition; to append one twice is harmless.
 func (w *worker) timers(ctx context.Context) error {
-	tick := time.NewTicker(timerEvery)
-	defer tick.Stop()
+	timer := time.NewTimer(timerEvery)
+	defer timer.Stop()
 	var forgot time.Time
 	sent := map[string]time.Time{} // timers appended of late
 	for failed := 0; ; {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-timer.C:
+			timer.Reset(timerEvery)
 		}
 		err := w.appendDue(ctx, sent)
 		if now := w.consumer.cfg.Now(); err == nil && now.Sub(forgot) >= forgetEvery {
@@ -50,7 +51,7 @@ func (w *worker) timers(ctx context.Context) error {
 // cdrEnds returns the ends of all cdrs partitions.
 func (w *worker) cdrEnds(ctx context.Context) (balance.Ends, error) {
 	topic := w.consumer.cfg.CDRTopic
-	all, err := w.consumer.log.Ends(ctx, topic)
+	all, err := w.consumer.cfg.Client.Ends(ctx, topic)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +72,7 @@ func (w *worker) appendDue(ctx context.Context, sent map[string]time.Time) error
 	if err != nil {
 		return err
 	}
-	commands, err := w.consumer.log.Ends(ctx, cfg.CommandTopic)
+	commands, err := w.consumer.cfg.Client.Ends(ctx, cfg.CommandTopic)
 	if err != nil {
 		return err
 	}

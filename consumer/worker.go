@@ -67,7 +67,7 @@ func newWorker(c *Consumer, src balance.Source) *worker {
 	for sh := range c.cfg.Store.Shards() {
 		if !w.commands || c.cfg.Store.CommandPartition(sh) == src.Partition {
 			w.laneOf[sh] = len(w.lanes)
-			w.lanes = append(w.lanes, &lane{shard: sh})
+			w.lanes = append(w.lanes, newLane(sh))
 		}
 	}
 	w.wait("taking over")
@@ -117,17 +117,12 @@ func (w *worker) run(stop, hard context.Context) error {
 			attempt = 0
 		}
 		if again.cause != causeRefused {
-			_ = pause.Wait(stop, attempt)
+			_ = w.consumer.pause.Wait(stop, attempt)
 			attempt++
 		}
 	}
 	return nil
 }
-
-// pause is the wait between attempts while Redis or Kafka is away.
-//
-//nolint:gochecknoglobals // immutable
-var pause = kafka.Backoff{Base: 50 * time.Millisecond, Max: 2 * time.Second}
 
 // session is one ownership: take over, then read, apply and publish side by side.
 func (w *worker) session(stop, hard context.Context) error {
@@ -208,12 +203,12 @@ func (w *worker) setFed(f fed) {
 func (w *worker) read(ctx context.Context, from int64, out chan<- *batch) error {
 	cfg := &w.consumer.cfg
 	for failed := 0; ctx.Err() == nil; {
-		f, err := w.consumer.log.Fetch(ctx, w.source.Topic, w.source.Partition, from,
+		f, err := w.consumer.cfg.Client.Fetch(ctx, w.source.Topic, w.source.Partition, from,
 			kafka.FetchOptions{MaxWait: cfg.FetchWait, MaxBytes: cfg.FetchBytes})
 		var ends []int64
 		if err == nil && len(f.Records) > 0 && !w.commands {
 			// after the fetch has answered: what is in the commands log by now goes first (rule 5)
-			ends, err = w.consumer.log.Ends(ctx, cfg.CommandTopic)
+			ends, err = w.consumer.cfg.Client.Ends(ctx, cfg.CommandTopic)
 		}
 		if err != nil {
 			if over(ctx) {
@@ -277,7 +272,7 @@ func (w *worker) fate(ctx context.Context, err error, failed *int) error {
 	if *failed == 0 {
 		w.logger().WarnContext(ctx, "waits for Kafka", w.partition(), slog.Any("error", err))
 	}
-	_ = pause.Wait(ctx, *failed)
+	_ = w.consumer.pause.Wait(ctx, *failed)
 	*failed++
 	return nil
 }

@@ -8,10 +8,11 @@ import (
 
 // Backoff says how long to wait between attempts: Base after the first failure,
 // doubled each time, never above Max, and of that between half and all, at
-// random. Zero fields mean 100 ms and 5 s.
+// random. Zero fields mean 100 ms, 5 s and math/rand/v2.
 type Backoff struct {
 	Base time.Duration
 	Max  time.Duration
+	Rand func(n int64) int64 // from 0 to n-1; for a run that is to be repeated
 }
 
 // Delay returns the wait after failure number attempt, counted from zero.
@@ -31,8 +32,12 @@ func (b Backoff) Delay(attempt int) time.Duration {
 		}
 		d *= 2
 	}
+	random := b.Rand
+	if random == nil {
+		random = rand.Int64N
+	}
 	half := d / 2
-	return half + rand.N(d-half+1) //nolint:gosec // spreads retries, protects nothing
+	return half + time.Duration(random(int64(d-half+1)))
 }
 
 // Wait waits for Delay(attempt) or until ctx ends, and then returns its error.

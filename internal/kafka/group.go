@@ -60,13 +60,20 @@ func (cfg GroupConfig) withDefaults() GroupConfig {
 // member joins or leaves, when partitions are added and when the coordinator is
 // lost.
 type Generation struct {
-	gen      *kafka.Generation
+	id       int32
 	ctx      context.Context //nolint:containedctx // the generation's own end, which Commit must see
 	assigned []TopicPartition
+	commit   func(offsets map[string]map[int]int64) error
+}
+
+// NewGeneration returns a generation of a group that is kept elsewhere than in
+// Kafka. It ends with ctx; commit gets the offsets by topic and partition.
+func NewGeneration(ctx context.Context, id int32, assigned []TopicPartition, commit func(offsets map[string]map[int]int64) error) *Generation {
+	return &Generation{id: id, ctx: ctx, assigned: assigned, commit: commit}
 }
 
 // ID is the number of the generation; it grows.
-func (g *Generation) ID() int32 { return g.gen.ID }
+func (g *Generation) ID() int32 { return g.id }
 
 // Assigned returns the partitions of this member in order; there may be none.
 func (g *Generation) Assigned() []TopicPartition { return slices.Clone(g.assigned) }
@@ -78,7 +85,7 @@ func (g *Generation) Commit(offsets map[TopicPartition]int64) error {
 	byTopic := make(map[string]map[int]int64)
 	for tp, offset := range offsets {
 		if !slices.Contains(g.assigned, tp) {
-			return fmt.Errorf("commit %s: not assigned to generation %d", tp, g.gen.ID)
+			return fmt.Errorf("commit %s: not assigned to generation %d", tp, g.id)
 		}
 		if byTopic[tp.Topic] == nil {
 			byTopic[tp.Topic] = make(map[int]int64)
@@ -86,17 +93,17 @@ func (g *Generation) Commit(offsets map[TopicPartition]int64) error {
 		byTopic[tp.Topic][tp.Partition] = offset
 	}
 	if g.ctx.Err() != nil {
-		return fmt.Errorf("commit generation %d: %w", g.gen.ID, ErrGenerationEnded)
+		return fmt.Errorf("commit generation %d: %w", g.id, ErrGenerationEnded)
 	}
-	err := g.gen.CommitOffsets(byTopic)
+	err := g.commit(byTopic)
 	switch {
 	case err == nil:
 		return nil
 	case g.ctx.Err() != nil, errors.Is(err, kafka.IllegalGeneration), errors.Is(err, kafka.UnknownMemberId),
 		errors.Is(err, kafka.RebalanceInProgress):
-		return fmt.Errorf("commit generation %d: %w: %w", g.gen.ID, ErrGenerationEnded, err)
+		return fmt.Errorf("commit generation %d: %w: %w", g.id, ErrGenerationEnded, err)
 	}
-	return fmt.Errorf("commit generation %d: %w", g.gen.ID, err)
+	return fmt.Errorf("commit generation %d: %w", g.id, err)
 }
 
 // RunGroup is a member of a group until ctx ends. It calls run once for each
@@ -144,7 +151,7 @@ func (c *Client) runGeneration(ctx context.Context, gen *kafka.Generation, run f
 		runCtx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(genCtx, cancel)()
-		g := &Generation{gen: gen, ctx: genCtx, assigned: assignment(gen)}
+		g := NewGeneration(genCtx, gen.ID, assignment(gen), gen.CommitOffsets)
 		c.cfg.Logger.InfoContext(ctx, "kafka group generation begins", slog.String("group", gen.GroupID),
 			slog.Int("generation", int(gen.ID)), slog.Int("partitions", len(g.assigned)))
 		err := run(runCtx, g)

@@ -87,6 +87,10 @@ func TestBackoff(t *testing.T) {
 	if d := (kafka.Backoff{}).Delay(1 << 40); d > 5*time.Second || d < 2500*time.Millisecond {
 		t.Errorf("default bound: %s", d)
 	}
+	b.Rand = func(n int64) int64 { return n - 1 }
+	if d := b.Delay(2); d != 40*time.Millisecond {
+		t.Errorf("with the most that chance gives: %s, want 40ms", d)
+	}
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		if err := b.Wait(t.Context(), 3); err != nil || time.Since(start) < 40*time.Millisecond {

@@ -67,6 +67,15 @@ type Lot struct {
 	forfeited       *big.Int
 }
 
+// Name is what commands call the lot: id:amount:bought.
+func (l *Lot) Name() string { return l.name }
+
+// Expires is when, in milliseconds.
+func (l *Lot) Expires() int64 { return l.expires }
+
+// Gone reports whether it has expired.
+func (l *Lot) Gone() bool { return l.gone }
+
 // An Ask is one payment request.
 type Ask struct {
 	amount   *big.Int
@@ -99,6 +108,9 @@ func (p *Account) Funded() *big.Int { return new(big.Int).Set(p.in) }
 // Spent is what calls and adjustments below zero took.
 func (p *Account) Spent() *big.Int { return new(big.Int).Set(p.used) }
 
+// Taken is what adjustments below zero took of it.
+func (p *Account) Taken() *big.Int { return new(big.Int).Set(p.taken) }
+
 // Forfeited is what lots held when they expired.
 func (p *Account) Forfeited() *big.Int { return new(big.Int).Set(p.lost) }
 
@@ -119,8 +131,11 @@ func (p *Account) standing() []*Lot {
 
 // Left spends everything that was used, from the lots that are gone what they gave,
 // then from the others in order; and returns what is left of a lot.
-func (p *Account) Left(of *Lot) *big.Int {
-	rest := p.Spent()
+func (p *Account) Left(of *Lot) *big.Int { return p.LeftAfter(of, p.Spent()) }
+
+// LeftAfter is Left with another sum of what was used.
+func (p *Account) LeftAfter(of *Lot, used *big.Int) *big.Int {
+	rest := new(big.Int).Set(used)
 	for _, l := range p.Lots {
 		if l.gone {
 			rest.Sub(rest, new(big.Int).Sub(l.amount, l.forfeited))
