@@ -187,7 +187,7 @@ func (w *world) outcome(shard int, p place) string {
 	for _, e := range w.redis.entries {
 		if !e.undone && e.shard == shard && e.source == p.source && e.first <= p.offset && p.offset < e.end {
 			found++
-			out = e.outcomes[p.offset]
+			out = e.of(w.calls[p], p.offset)
 		}
 	}
 	if found != 1 {

@@ -155,11 +155,21 @@ type entry struct {
 	first    int64
 	end      int64
 	outcomes map[int64]string // "parked why", "duplicate"
+	unknown  map[string]int64 // accounts that do not exist, and up to when
 	events   []event
 	requests []request
 	wishes   []wish
 	at       time.Time
 	undone   bool
+}
+
+// of is the outcome that the entry has for the record of a call: a line of its own,
+// or that of its account.
+func (e *entry) of(c *call, offset int64) string {
+	if _, absent := e.unknown[c.account]; absent && !c.free && e.outcomes[offset] == "" {
+		return "parked unknown_account"
+	}
+	return e.outcomes[offset]
 }
 
 // An event is one of an entry.
@@ -184,7 +194,7 @@ func (m *redisModel) appended(key, item string) *entry {
 	lines := strings.Split(strings.TrimSuffix(item, "\n"), "\n")
 	_, name, _ := strings.Cut(key, ":outbox:")
 	src, _ := sourceOf(name)
-	e := &entry{shard: shardOfKey(key), source: src, outcomes: map[int64]string{}, at: time.Now()}
+	e := &entry{shard: shardOfKey(key), source: src, outcomes: map[int64]string{}, unknown: map[string]int64{}, at: time.Now()}
 	head := strings.Fields(lines[1])
 	e.first, e.end = whole(head[0]), whole(head[1])
 	for _, line := range lines[2:] {
@@ -192,6 +202,8 @@ func (m *redisModel) appended(key, item string) *entry {
 		switch f[0] {
 		case "o":
 			e.outcomes[whole(f[1])] = strings.Join(f[2:], " ")
+		case "u":
+			e.unknown[f[1]] = whole(f[2])
 		case "e":
 			sum := sha1.Sum([]byte(line))
 			e.events = append(e.events, event{f[1] + "/" + f[2] + "/" + f[3] + "-" + hex.EncodeToString(sum[:6]), f[1], whole(f[3])})
@@ -204,7 +216,7 @@ func (m *redisModel) appended(key, item string) *entry {
 	}
 	m.entries, m.wishes = append(m.entries, e), append(m.wishes, e.wishes...)
 	m.w.applied(e)
-	m.w.say("shard %d applies %s %d-%d %v %v %v", e.shard, src, e.first, e.end, e.outcomes, e.events, e.requests)
+	m.w.say("shard %d applies %s %d-%d %v %v %v %v", e.shard, src, e.first, e.end, e.outcomes, e.unknown, e.events, e.requests)
 	return e
 }
 
