@@ -162,6 +162,10 @@ func (c *Consumer) generation(stop context.Context, g *kafka.Generation) error {
 	}
 	c.hold(&workers)
 	defer c.hold(nil)
+	if len(workers) == 0 { // there are more members than partitions
+		<-stop.Done()
+		return nil
+	}
 
 	// hard ends a while after stop, or at once when a worker has failed for good.
 	hard, cancel := context.WithCancelCause(context.WithoutCancel(stop))

@@ -68,3 +68,28 @@ func TestRechargeGoesRoundTheLog(t *testing.T) {
 	w.produce(0, w.call("acme", 30))
 	until(t, "second request", func() bool { return len(w.all(w.topics.RechargeRequests)) == 2 })
 }
+
+// A member that is given no partitions has nothing to wait for: it is ready.
+func TestMembersWithoutPartitionsAreReady(t *testing.T) {
+	w := newWorld(t)
+	var all []*running
+	for range partitions + 1 { // of two topics, which the group assigns alike
+		all = append(all, w.start())
+	}
+	idle := func() (n int) {
+		for _, r := range all {
+			if r.figure(t, "creditstream_consumer_partitions_held") == 0 {
+				n++
+			}
+		}
+		return n
+	}
+	until(t, "all are ready, one of them without partitions", func() bool {
+		for _, r := range all {
+			if r.Ready() != nil {
+				return false
+			}
+		}
+		return idle() == 1
+	})
+}
