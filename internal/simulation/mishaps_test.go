@@ -17,7 +17,12 @@ func (w *world) mishap(r *rand.Rand) {
 	}
 	i := live[r.IntN(len(live))]
 	long := time.Duration(r.Int64N(int64(5 * time.Second)))
-	switch r.IntN(9) {
+	switch r.IntN(10) {
+	case 9:
+		w.mu.Lock()
+		i.unsure = time.Now().Add(long)
+		w.say("FAULT %s does not know what records mean for %s", i.name, long)
+		w.mu.Unlock()
 	case 8:
 		w.haunt(r, live, i)
 	case 0:

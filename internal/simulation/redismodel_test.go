@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -188,6 +189,20 @@ type wish struct {
 type request struct {
 	account   string
 	n, amount int64
+	offset    int64 // of the command that it is made from, in the request of an entry
+}
+
+// askedAt is the offset of the command that asks for a payment; it is the same in
+// every timeline.
+func (m *redisModel) askedAt(account string, n int64) int64 {
+	for _, e := range m.entries {
+		for _, q := range e.requests {
+			if q.account == account && q.n == n {
+				return q.offset
+			}
+		}
+	}
+	return math.MaxInt64
 }
 
 func (m *redisModel) appended(key, item string) *entry {
@@ -208,7 +223,7 @@ func (m *redisModel) appended(key, item string) *entry {
 			sum := sha1.Sum([]byte(line))
 			e.events = append(e.events, event{f[1] + "/" + f[2] + "/" + f[3] + "-" + hex.EncodeToString(sum[:6]), f[1], whole(f[3])})
 		case "p":
-			e.requests = append(e.requests, request{f[1], whole(f[2]), whole(f[3])})
+			e.requests = append(e.requests, request{f[1], whole(f[2]), whole(f[3]), whole(f[6])})
 		case "w":
 			h := m.keys.hashes[fmt.Sprintf("cs:{%d}:acct:%s", e.shard, f[1])]
 			e.wishes = append(e.wishes, wish{f[1], whole(f[2]), whole(h["funded"]), whole(h["forfeited"]), whole(h["spent"]), whole(h["trigger"])})
@@ -319,6 +334,9 @@ func (h hook) send(ctx context.Context, cmds []redis.Cmder) {
 	}
 	m := h.i.w.redis
 	key := nameOf(all[0])
+	if strings.HasPrefix(key, "apply_") {
+		h.i.applies(key)
+	}
 	replies, errs := make([]any, len(cmds)), make([]error, len(cmds))
 	err := h.i.request(ctx, fmt.Sprintf("redis %d %s", m.node(keyOf(all[0])), key), func() error {
 		for k := range all {
