@@ -202,10 +202,13 @@ func (c *Consumer) generation(stop context.Context, g *kafka.Generation) error {
 	return err
 }
 
+// hold begins or ends a generation. What another waited for counts no more: its
+// workers take over first, and who has none waits for nothing.
 func (c *Consumer) hold(workers *[]*worker) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.workers = workers
+	c.away.Store(nil)
 	c.metrics.held.Set(0)
 	if workers != nil {
 		c.metrics.held.Set(float64(len(*workers)))
