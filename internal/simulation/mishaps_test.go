@@ -134,4 +134,7 @@ func (w *world) failover(nodes []int, lost time.Duration) {
 	defer w.mu.Unlock()
 	w.say("FAULT redis nodes %v lose the last %s", nodes, lost)
 	w.redis.back(nodes, time.Now().Add(-lost))
+	for _, n := range nodes {
+		w.redis.bare[n] = true // scripts are not replicated
+	}
 }

@@ -114,7 +114,7 @@ func (w *world) byHand(r *rand.Rand) {
 	case k < 4:
 		c = &balance.Command{Type: balance.TopUp, Account: a, ID: "top-up/" + w.id(), Amount: amount}
 	case k < 7:
-		life := w.business(time.Duration(500+r.IntN(6000)) * time.Millisecond)
+		life := w.business(time.Duration(500+r.IntN(9000)) * time.Millisecond)
 		c = &balance.Command{
 			Type: balance.Grant, Account: a, ID: "grant/" + w.id(), Amount: amount, Reason: "welcome", Operator: "ann",
 			Expires: w.now().Add(life).Truncate(time.Millisecond),

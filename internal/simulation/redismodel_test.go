@@ -1,6 +1,7 @@
 package simulation_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha1"
 	"encoding/hex"
@@ -34,6 +35,7 @@ type redisModel struct {
 	keys    *keyspace
 	log     []write
 	away    map[int]time.Time // node -> until when
+	bare    map[int]bool      // nodes that have lost the scripts
 	entries []*entry          // result entries there ever were
 	wishes  []wish
 	highest map[mark]int64 // offset that a mark ever had
@@ -53,7 +55,7 @@ type mark struct {
 }
 
 func newRedisModel(w *world) *redisModel {
-	return &redisModel{w: w, keys: newKeyspace(), away: map[int]time.Time{}, highest: map[mark]int64{}}
+	return &redisModel{w: w, keys: newKeyspace(), away: map[int]time.Time{}, bare: map[int]bool{}, highest: map[mark]int64{}}
 }
 
 // shardOfKey is -1 for keys that belong to none.
@@ -77,6 +79,9 @@ func (m *redisModel) run(args []string) (any, error) {
 		reply := m.write(args)
 		m.w.opt.tape.record(args, reply)
 		return reply, nil
+	}
+	if m.bare[m.node(keyOf(args))] {
+		return nil, serverError("NOSCRIPT No matching script")
 	}
 	n := int(whole(args[2]))
 	in, _ := interpreters.Get().(*interpreter)
@@ -277,22 +282,25 @@ func (h hook) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipeli
 			}
 			wg.Wait()
 		}
+		var failed error
 		for _, c := range cmds {
-			if c.Err() != nil {
-				return c.Err()
-			}
+			failed = cmp.Or(failed, c.Err())
 		}
-		h.i.told(cmds, asked)
-		return nil
+		h.i.told(cmds, asked, failed == nil)
+		return failed
 	}
 }
 
 // told keeps which marks the instance was told to be others than it thought, until
-// a take-over tells it what they are. What was asked before that does not count.
-func (i *instance) told(cmds []redis.Cmder, asked time.Time) {
+// a take-over tells it what they are. What was asked before that does not count, nor
+// does a refusal in a round that was not answered by all.
+func (i *instance) told(cmds []redis.Cmder, asked time.Time, all bool) {
 	i.w.mu.Lock()
 	defer i.w.mu.Unlock()
 	for _, c := range cmds {
+		if c.Err() != nil {
+			continue
+		}
 		args := words(c)
 		name := scriptName(args[1])
 		argv := args[3+int(whole(args[2])):]
@@ -307,7 +315,7 @@ func (i *instance) told(cmds []redis.Cmder, asked time.Time) {
 			for k, ok := range reply {
 				src, _ := sourceOf(argv[4*k])
 				m := mark{shardOfKey(keyOf(args)), src}
-				if ok != int64(1) && asked.After(i.tookOver[m]) {
+				if all && ok != int64(1) && asked.After(i.tookOver[m]) {
 					i.refused[m] = true
 				}
 			}
@@ -322,7 +330,10 @@ func (h hook) send(ctx context.Context, cmds []redis.Cmder) {
 		all[k] = words(c)
 	}
 	switch all[0][0] { // what every start asks; nothing of it can fail here
-	case "SCRIPT":
+	case "SCRIPT": // a script or two of many: a node has all of them or none
+		h.i.w.mu.Lock()
+		clear(h.i.w.redis.bare)
+		h.i.w.mu.Unlock()
 		set(cmds[0], loadScript(all[0][2]))
 		return
 	case "CONFIG":
