@@ -286,7 +286,7 @@ func (h hook) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipeli
 		for _, c := range cmds {
 			failed = cmp.Or(failed, c.Err())
 		}
-		h.i.told(cmds, asked, failed == nil)
+		h.i.told(cmds, asked, failed)
 		return failed
 	}
 }
@@ -294,7 +294,7 @@ func (h hook) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipeli
 // told keeps which marks the instance was told to be others than it thought, until
 // a take-over tells it what they are. What was asked before that does not count, nor
 // does a refusal in a round that was not answered by all.
-func (i *instance) told(cmds []redis.Cmder, asked time.Time, all bool) {
+func (i *instance) told(cmds []redis.Cmder, asked time.Time, failed error) {
 	i.w.mu.Lock()
 	defer i.w.mu.Unlock()
 	for _, c := range cmds {
@@ -315,7 +315,7 @@ func (i *instance) told(cmds []redis.Cmder, asked time.Time, all bool) {
 			for k, ok := range reply {
 				src, _ := sourceOf(argv[4*k])
 				m := mark{shardOfKey(keyOf(args)), src}
-				if all && ok != int64(1) && asked.After(i.tookOver[m]) {
+				if failed == nil && ok != int64(1) && asked.After(i.tookOver[m]) {
 					i.refused[m] = true
 				}
 			}
