@@ -15,7 +15,8 @@ import (
 //
 // Every file is played on a quiet way to Redis, on one that loses the reply of
 // every call that changes anything, and on one that loses every first request. All
-// must emit the same and leave the same keys.
+// must emit the same and leave the same keys. It is played once more on a cluster
+// whose slots move (TestScenariosWhileSlotsMove).
 
 var update = flag.Bool("update", false, "write what the scenario files emit now")
 
