@@ -43,11 +43,8 @@ func TestScenariosWhileSlotsMove(t *testing.T) {
 		s.moving = m
 		play(t, s, blocks)
 	}
-	// what was never met proves nothing
-	for _, p := range []progress{noKey, someKeys, allKeys} {
-		if m.applied[p] == 0 || m.refused[p] == 0 {
-			t.Errorf("%d calls were applied and %d refused when %s had moved: want some of both", m.applied[p], m.refused[p], p)
-		}
+	if m.applied[noKey] == 0 || m.refused[someKeys] == 0 || m.applied[allKeys] == 0 { // what was never met proves nothing
+		t.Errorf("of %d calls %v were applied, by how many keys had moved, and %v refused", m.calls, m.applied, m.refused)
 	}
 }
 
