@@ -45,8 +45,13 @@ func options(w *world) balance.Options {
 
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
+	return newWorldOn(tb, testserver.NewRedis(tb))
+}
+
+func newWorldOn(tb testing.TB, r *testserver.Redis) *world {
+	tb.Helper()
 	w := &world{
-		tb: tb, redis: testserver.NewRedis(tb), now: time.UnixMilli(1_800_000_000_000),
+		tb: tb, redis: r, now: time.UnixMilli(1_800_000_000_000),
 		log: map[balance.Source]int64{}, marks: map[lane]balance.Mark{}, outs: map[lane][]*balance.Entry{},
 	}
 	w.rdb = balance.Client(w.redis.Options())

@@ -28,7 +28,7 @@ func (r *randomRun) hands() []*balance.Command {
 		case 3, 4:
 			out[i] = &balance.Command{Type: balance.TopUp, ID: r.key("top-up"), Amount: r.amount()}
 		case 5:
-			out[i] = &balance.Command{Type: balance.Adjust, ID: r.key("adjust"), Amount: r.amount(), Currency: r.currency(p), Reason: "wrong rate", Operator: "ann"}
+			out[i] = &balance.Command{Type: balance.Adjust, ID: r.key(r.pick("verb", "adjust", "correct")), Amount: r.amount(), Currency: r.currency(p), Reason: "wrong rate", Operator: "ann"}
 			if rapid.Bool().Draw(r.rt, "take") {
 				*out[i].Amount = -*out[i].Amount
 			}

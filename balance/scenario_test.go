@@ -15,7 +15,8 @@ import (
 //
 // Every file is played on a quiet way to Redis, on one that loses the reply of
 // every call that changes anything, and on one that loses every first request. All
-// must emit the same and leave the same keys.
+// must emit the same and leave the same keys. It is played once more on a cluster
+// whose slots move (TestScenariosWhileSlotsMove).
 
 var update = flag.Bool("update", false, "write what the scenario files emit now")
 
@@ -71,14 +72,14 @@ func TestScenarios(t *testing.T) {
 				t.Fatal(err)
 			}
 			blocks, end := parseScenario(t, string(text))
-			quietKeys := play(t, blocks, nil)
+			quietKeys := play(t, newStage(t, nil), blocks)
 			if *update {
 				if err := os.WriteFile(file, []byte(unparse(blocks, end)), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
 			for _, lose := range []loss{replies, requests} {
-				if keys := play(t, blocks, &wire{loss: lose}); keys != quietKeys {
+				if keys := play(t, newStage(t, &wire{loss: lose}), blocks); keys != quietKeys {
 					t.Errorf("with %s lost, other keys are left:\n%s", lose, difference(quietKeys, keys))
 				}
 			}
@@ -86,10 +87,9 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// play runs blocks on a store of their own and returns what its keys hold.
-func play(t *testing.T, blocks []block, way *wire) string {
+// play runs blocks on a store that is empty and returns what its keys hold.
+func play(t *testing.T, s *stage, blocks []block) string {
 	t.Helper()
-	s := newStage(t, way)
 	for i := range blocks {
 		b := &blocks[i]
 		s.out = nil
@@ -100,15 +100,15 @@ func play(t *testing.T, blocks []block, way *wire) string {
 			s.say("nothing")
 		}
 		text := strings.Join(s.out, "\n")
-		if *update && way == nil {
+		if *update && s.way == nil {
 			b.want = text
 		}
 		if text != b.want {
-			t.Errorf("%s (lost: %s)\n---- got\n%s\n---- want\n%s", strings.Join(b.steps, "\n"), way, text, b.want)
+			t.Errorf("%s (lost: %s)\n---- got\n%s\n---- want\n%s", strings.Join(b.steps, "\n"), s.way, text, b.want)
 		}
 	}
-	if way != nil && way.lost == 0 {
-		t.Errorf("no %s was lost", way)
+	if s.way != nil && s.way.lost == 0 {
+		t.Errorf("no %s was lost", s.way)
 	}
 	return s.keys()
 }

@@ -25,6 +25,7 @@ type stage struct {
 	*world
 
 	way      *wire
+	moving   *moving
 	out      []string
 	accounts []string         // in the order of their first command
 	seq      map[string]int64 // of the last event
@@ -39,10 +40,11 @@ type stage struct {
 
 func newStage(t *testing.T, way *wire) *stage {
 	t.Helper()
-	s := &stage{world: newWorld(t), way: way, seq: map[string]int64{}, spent: map[string]int64{}, copies: 1}
+	s := stageOn(newWorld(t))
 	if way == nil {
 		return s
 	}
+	s.way = way
 	s.rdb = clientBy(s.world, way)
 	t.Cleanup(func() { _ = s.rdb.Close() })
 	var err error
@@ -50,6 +52,10 @@ func newStage(t *testing.T, way *wire) *stage {
 		t.Fatal(err)
 	}
 	return s
+}
+
+func stageOn(w *world) *stage {
+	return &stage{world: w, seq: map[string]int64{}, spent: map[string]int64{}, copies: 1}
 }
 
 func (s *stage) say(format string, a ...any) { s.out = append(s.out, fmt.Sprintf(format, a...)) }
@@ -64,7 +70,10 @@ func (s *stage) apply(l lane, trim *[]string, call func() balance.Reply) *balanc
 		*trim = append(*trim, e.Name)
 	}
 	s.outs[l] = nil
-	if s.way == nil {
+	switch {
+	case s.moving != nil:
+		return s.took(l, s.moving.call(s.world, l.shard, call))
+	case s.way == nil:
 		return s.took(l, call())
 	}
 	was := s.mark(l)
@@ -367,14 +376,12 @@ func (s *stage) ledgerSum(id string) *big.Int {
 func (s *stage) keys() string {
 	s.tb.Helper()
 	ctx := s.tb.Context()
-	names, err := s.rdb.Keys(ctx, "*").Result()
-	if err != nil {
-		s.tb.Fatal(err)
-	}
+	names := s.redis.Keys("*")
 	slices.Sort(names)
 	var w strings.Builder
 	for _, k := range names {
 		var v any
+		var err error
 		switch kind := s.rdb.Type(ctx, k).Val(); kind {
 		case "hash":
 			var h map[string]string

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -14,8 +15,8 @@ import (
 	"github.com/creditstream/creditstream/rating"
 )
 
-// A clerk does what people do to accounts: over the API where it has a route, else
-// by the command that a route would append.
+// A clerk does what people do to accounts: over the API; only corrections of calls,
+// which have no route, by the command that `creditstream correct` appends.
 type clerk struct {
 	api     *api
 	log     *kgo.Client
@@ -69,7 +70,7 @@ func (c *clerk) open(ctx context.Context) error {
 		err = fmt.Errorf("open %s: %d %s", name, code, answer)
 	}
 	if err == nil && n%6 == 0 {
-		err = c.caps(ctx, name, "caps")
+		err = c.put(ctx, name, "caps", c.caps())
 	}
 	if err == nil && n%3 == 1 {
 		err = c.topUp(ctx, name, "first", "40.00")
@@ -78,7 +79,21 @@ func (c *clerk) open(ctx context.Context) error {
 }
 
 func (c *clerk) topUp(ctx context.Context, account, key, amount string) error {
-	_, _, err := c.api.send(ctx, http.MethodPost, "/v1/accounts/"+account+"/top-ups", key, `{"amount":"`+amount+`"}`)
+	return c.post(ctx, account, "/top-ups", key, `{"amount":"`+amount+`"}`)
+}
+
+// post sends a change, one time in ten twice under its key.
+func (c *clerk) post(ctx context.Context, account, route, key, body string) error {
+	for range 1 + c.rng.IntN(10)/9 {
+		if _, _, err := c.api.send(ctx, http.MethodPost, "/v1/accounts/"+account+route, key, body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *clerk) put(ctx context.Context, account, key, settings string) error {
+	_, _, err := c.api.send(ctx, http.MethodPut, "/v1/accounts/"+account, key, settings)
 	return err
 }
 
@@ -86,36 +101,37 @@ func (c *clerk) something(ctx context.Context) error {
 	names := c.people.all()
 	name := names[c.rng.IntN(len(names))]
 	key := strconv.Itoa(c.rng.IntN(3*c.done/2 + 10)) // some are used again, which changes nothing
-	amount := rating.Micros(1 + c.rng.Int64N(60_000_000))
-	cmd := balance.Command{Account: name, Reason: "chaos", Operator: "clerk", Currency: "USD"}
 	switch x := c.rng.IntN(100); {
 	case x < 40:
 		return c.topUp(ctx, name, key, strconv.Itoa(5+c.rng.IntN(60))+".25")
 	case x < 50:
-		cmd.Type, cmd.ID, cmd.Amount = balance.Grant, "grant/"+key, &amount
-		cmd.Expires = c.now().Add(time.Duration(10+c.rng.IntN(50)) * time.Second).Truncate(time.Second)
+		expires := c.now().Add(time.Duration(10+c.rng.IntN(50)) * time.Second).UTC().Format(time.RFC3339)
+		return c.post(ctx, name, "/grants", key, fmt.Sprintf(`{"amount":"%d.07","expires_at":%q,"reason":"chaos"}`, c.rng.IntN(60), expires))
+	case x < 60:
+		amount := []string{"", "-"}[c.rng.IntN(2)] + strconv.Itoa(c.rng.IntN(60)) + ".123457"
+		return c.post(ctx, name, "/adjustments", key, `{"amount":"`+amount+`","currency":"USD","reason":"chaos","operator":"clerk"}`)
 	case x < 65:
-		if c.rng.IntN(2) == 0 {
-			amount = -amount
-		}
-		cmd.Type, cmd.ID, cmd.Amount = balance.Adjust, "adjust/"+key, &amount
+		return c.correct(ctx, name, key)
 	case x < 75:
-		_, _, err := c.api.send(ctx, http.MethodPut, "/v1/accounts/"+name, "s"+key, c.settings())
-		return err
+		return c.put(ctx, name, "s"+key, c.settings())
 	case x < 82:
-		return c.caps(ctx, name, "caps/"+key)
+		return c.put(ctx, name, "caps"+key, c.caps())
 	case x < 86:
 		return c.open(ctx)
 	case x < 88:
-		cmd = balance.Command{Type: balance.CloseAccount, Account: name, ID: "close/" + key}
+		return c.post(ctx, name, "/close", key, fmt.Sprintf(`{"force":%t}`, c.rng.IntN(2) == 0))
+	case x < 90:
+		return c.abandon(ctx, name)
 	default:
-		cmd = balance.Command{Type: balance.Resume, Account: name, ID: "resume/" + key}
+		return c.post(ctx, name, "/resume", key, "")
 	}
-	return c.append(ctx, &cmd)
 }
 
 func (c *clerk) settings() string {
-	if c.rng.IntN(4) == 0 {
+	switch c.rng.IntN(8) {
+	case 0:
+		return `{"reopen":true}`
+	case 1, 2:
 		return `{"low_balance":["` + strconv.Itoa(1+c.rng.IntN(50)) + `"]}`
 	}
 	return fmt.Sprintf(`{"auto_recharge":{"enabled":%t,"trigger":"%d.00","amount":"%d.00","payment_method":"pm_%d"}}`,
@@ -123,25 +139,40 @@ func (c *clerk) settings() string {
 }
 
 // caps bounds what an account buys.
-func (c *clerk) caps(ctx context.Context, account, key string) error {
-	count, month := int64(2+c.rng.IntN(30)), rating.Micros(500_000_000)
-	set := balance.AutoRecharge{Caps: &balance.Nullable[balance.Caps]{Value: balance.Caps{
-		PerDay: &balance.Cap{Count: &count}, PerMonth: &balance.Cap{Amount: &month},
-	}}}
-	return c.append(ctx, &balance.Command{
-		Type: balance.PutAccount, Account: account, ID: "put/" + key,
-		Put: &balance.Settings{AutoRecharge: &balance.Nullable[balance.AutoRecharge]{Value: set}},
-	})
+func (c *clerk) caps() string {
+	return fmt.Sprintf(`{"auto_recharge":{"caps":{"per_day":{"count":%d},"per_month":{"amount":"500.00"}}}}`, 2+c.rng.IntN(30))
 }
 
-// append writes a command, one time in ten twice.
-func (c *clerk) append(ctx context.Context, cmd *balance.Command) error {
+// abandon gives up the recharge that an account waits for in vain: the payment
+// service answers some never.
+func (c *clerk) abandon(ctx context.Context, account string) error {
+	_, answer, err := c.api.send(ctx, http.MethodGet, "/v1/accounts/"+account, "", "")
+	if err != nil {
+		return err
+	}
+	var a struct {
+		AutoRecharge struct{ State, Pending string } `json:"auto_recharge"`
+	}
+	if err := json.Unmarshal(answer, &a); err != nil || a.AutoRecharge.State != "unresolved" {
+		return err
+	}
+	_, _, err = c.api.send(ctx, http.MethodPost, "/v1/recharges/"+a.AutoRecharge.Pending+"/abandon", "", "")
+	return err
+}
+
+// correct gives or takes what a call was charged wrongly, one time in ten twice.
+func (c *clerk) correct(ctx context.Context, account, key string) error {
+	amount := rating.Micros(c.rng.Int64N(2_000_000) - 1_000_000)
+	cmd := balance.Command{
+		Type: balance.Adjust, Account: account, ID: "correct/" + key + "/1", Amount: &amount, Currency: "USD", Reason: "chaos", Operator: "clerk",
+		CDR: &balance.CDRName{Source: "chaos", ID: key, AnsweredAt: c.now().UTC().Truncate(time.Second)},
+	}
 	value, err := cmd.Encode()
 	if err != nil {
 		return err
 	}
 	for range 1 + c.rng.IntN(10)/9 {
-		rec := &kgo.Record{Topic: c.topic, Partition: c.people.partition(cmd.Account), Key: []byte(cmd.Account), Value: value}
+		rec := &kgo.Record{Topic: c.topic, Partition: c.people.partition(account), Key: []byte(account), Value: value}
 		if err := c.log.ProduceSync(ctx, rec).FirstErr(); err != nil {
 			return err
 		}

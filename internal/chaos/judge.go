@@ -145,6 +145,7 @@ func (j *judge) commands() {
 		}
 		s := j.subject(c.Account)
 		existed := s.Currency != ""
+		_, again := s.Known[c.ID]
 		if c.Type == balance.Result && s.asked[c.N] != nil && s.asked[c.N].answered == 0 {
 			s.asked[c.N].answered = rec.AppendMillis
 		}
@@ -152,7 +153,7 @@ func (j *judge) commands() {
 		if !existed && s.Currency != "" {
 			s.created = rec.AppendMillis
 		}
-		if s.Refused == "" && c.Put != nil && c.Put.AutoRecharge != nil && c.Put.AutoRecharge.Value.Trigger != nil {
+		if !again && s.Refused == "" && c.Put != nil && c.Put.AutoRecharge != nil && c.Put.AutoRecharge.Value.Trigger != nil {
 			s.trigger = big.NewInt(int64(*c.Put.AutoRecharge.Value.Trigger))
 		}
 		j.times[cause(topicCommands, c.Account, rec.AppendMillis)] = true

@@ -215,3 +215,17 @@ func TestJudgeAllowsAbandonedTimelines(t *testing.T) {
 		t.Error("a doubled debit is excused by a timeline")
 	}
 }
+
+// A command that is in the log again, late, sets nothing: what was set after it holds.
+func TestJudgeKnowsARepeatedCommand(t *testing.T) {
+	t.Parallel()
+	l := honest()
+	first := l.Commands[1]
+	replace(&first, "-0.250000", "-0.350000")
+	replace(&l.Commands[1], "put/1", "put/2")
+	replace(&l.Commands[3], `"seen":1`, `"seen":2`)
+	l.Commands = []chaos.Record{l.Commands[0], first, l.Commands[1], l.Commands[2], first, l.Commands[3], l.Commands[4]}
+	if _, findings := chaos.Judge(l); len(findings) > 0 {
+		t.Error(findings)
+	}
+}

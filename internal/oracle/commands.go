@@ -213,7 +213,12 @@ func lotID(letter, id string) string {
 
 func (p *Account) byHand(c *balance.Command, at int64) string {
 	amount := bigOf(c.Amount)
-	_, key, _ := strings.Cut(c.ID, "/")
+	key := c.ID
+	for _, verb := range []string{"top-up/", "grant/", "adjust/"} { // of the API; other ids are as somebody made them
+		if rest, found := strings.CutPrefix(c.ID, verb); found {
+			key = rest
+		}
+	}
 	switch {
 	case c.Currency != "" && c.Currency != p.Currency && c.Type != balance.TopUp:
 		return "currency_mismatch"
