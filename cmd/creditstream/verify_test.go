@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/creditstream/creditstream/internal/kafka"
 )
@@ -224,12 +222,12 @@ func TestVerifyCannotTell(t *testing.T) {
 	wants(t, p.tool(2, "verify", "--redis", freeAddr(t), "--deck", p.deck), "read cs:meta")
 
 	// The beginning of a log is gone: rated-cdrs has it.
-	p.deleteRecords("cdrs", 0, 10)
+	p.kafka.DeleteRecords(p.topic("cdrs"), 0, 10)
 	v := p.verifies(0)
 	if v.Verdict != "well" || v.Rated == 0 {
 		t.Errorf("%+v", v)
 	}
-	p.deleteRecords("rated-cdrs", 1, 1)
+	p.kafka.DeleteRecords(p.topic("rated-cdrs"), 1, 1)
 	v = p.verifies(2)
 	if v.Verdict != "unknown" || !strings.Contains(v.Unverified, "cdrs/0 begins at 10, and rated-cdrs/1, which would have it, begins at 1") {
 		t.Errorf("%+v", v)
@@ -314,22 +312,4 @@ func TestRebuild(t *testing.T) {
 		}
 	}
 	run.stop(t)
-}
-
-// deleteRecords deletes the beginning of a partition, as retention does.
-func (p *plant) deleteRecords(topic string, partition int32, before int64) {
-	p.t.Helper()
-	c, err := kgo.NewClient(kgo.SeedBrokers(p.brokers...))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer c.Close()
-	req, one, part := kmsg.NewDeleteRecordsRequest(), kmsg.NewDeleteRecordsRequestTopic(), kmsg.NewDeleteRecordsRequestTopicPartition()
-	part.Partition, part.Offset = partition, before
-	one.Topic, one.Partitions = p.topic(topic), append(one.Partitions, part)
-	req.Topics = append(req.Topics, one)
-	res, err := req.RequestWith(p.t.Context(), c)
-	if err != nil || res.Topics[0].Partitions[0].ErrorCode != 0 {
-		p.t.Fatalf("%+v %v", res, err)
-	}
 }
