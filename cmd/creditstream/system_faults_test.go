@@ -157,7 +157,7 @@ func ownRedis(t *testing.T) *redisserver.Server {
 }
 
 // restart starts a server that has ended again at its address, on a directory.
-func restart(t *testing.T, s *redisserver.Server, dir string) *redisserver.Server {
+func restart(t *testing.T, s *redisserver.Server, dir string, args ...string) *redisserver.Server {
 	t.Helper()
 	_, port, err := net.SplitHostPort(s.Addr())
 	if err != nil {
@@ -167,12 +167,12 @@ func restart(t *testing.T, s *redisserver.Server, dir string) *redisserver.Serve
 	if err != nil {
 		t.Fatal(err)
 	}
-	return startRedis(t, redisserver.Options{Dir: dir, Port: n})
+	return startRedis(t, redisserver.Options{Dir: dir, Port: n}, args...)
 }
 
-func startRedis(t *testing.T, opt redisserver.Options) *redisserver.Server {
+func startRedis(t *testing.T, opt redisserver.Options, args ...string) *redisserver.Server {
 	t.Helper()
-	opt.Args = []string{"--appendfsync", "always"}
+	opt.Args = append([]string{"--appendfsync", "always"}, args...)
 	s, err := redisserver.Start(t.Context(), opt)
 	if err != nil {
 		t.Fatal(err)
