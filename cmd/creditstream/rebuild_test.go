@@ -37,6 +37,25 @@ func (p *plant) balances() string {
 	return all.String()
 }
 
+// isAsBefore checks what a rebuild has made, and starts a processor on it: balances are
+// those of before, and nothing was paid for again.
+func (p *plant) isAsBefore(balances string, requests int) *process {
+	p.t.Helper()
+	if v := p.verifies(0); v.Verdict != "well" {
+		p.t.Errorf("%+v", v)
+	}
+	run := p.processor(p.http)
+	awaitReady(p.t, run, "http://"+p.http)
+	if after := p.balances(); after != balances {
+		p.t.Errorf("before:\n%s\nafter:\n%s", balances, after)
+	}
+	p.verify()
+	if again := len(p.read("recharge-requests")); again != requests {
+		p.t.Errorf("%d payments were requested, then %d", requests, again)
+	}
+	return run
+}
+
 // Redis is emptied; a processor refuses it, a rebuild fills it, and nothing is paid
 // for again.
 func TestRebuild(t *testing.T) {
@@ -75,18 +94,7 @@ func TestRebuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.rebuilds(0, "rebuilt: ")
-	if v := p.verifies(0); v.Verdict != "well" {
-		t.Errorf("%+v", v)
-	}
-	run = p.processor(p.http)
-	awaitReady(t, run, "http://"+p.http)
-	if after := p.balances(); after != before {
-		t.Errorf("before:\n%s\nafter:\n%s", before, after)
-	}
-	p.verify()
-	if again := len(p.read("recharge-requests")); again != requests {
-		t.Errorf("%d payments were requested, then %d", requests, again)
-	}
+	run = p.isAsBefore(before, requests)
 	// Of two copies of a call, another may count by now.
 	price := func(r kafka.Record) string { return strings.ReplaceAll(string(r.Value), `"duplicate"`, `"charged"`) }
 	known := map[string]bool{}
@@ -150,18 +158,7 @@ func TestARebuildThatIsKilledGoesOn(t *testing.T) {
 	if strings.Contains(out, "rebuilt: "+count(size, "record")) || !strings.Contains(out, "rebuilt: ") && !strings.Contains(out, "nothing to do") {
 		t.Errorf("it has not gone on from where it was: %s", out)
 	}
-	if v := p.verifies(0); v.Verdict != "well" {
-		t.Errorf("%+v", v)
-	}
-	run = p.processor(p.http)
-	awaitReady(t, run, "http://"+p.http)
-	if after := p.balances(); after != before {
-		t.Errorf("before:\n%s\nafter:\n%s", before, after)
-	}
-	p.verify()
-	if again := len(p.read("recharge-requests")); again != requests {
-		t.Errorf("%d payments were requested, then %d", requests, again)
-	}
+	run = p.isAsBefore(before, requests)
 	run.stop(t)
 }
 
@@ -229,7 +226,7 @@ func TestRebuildGoesOnFromABackup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := p.balances()
+	before, requests := p.balances(), len(p.read("recharge-requests"))
 	run.kill()
 	server.Stop()
 	again := filepath.Join(t.TempDir(), "again")
@@ -238,15 +235,7 @@ func TestRebuildGoesOnFromABackup(t *testing.T) {
 	}
 	server = restart(t, server, older)
 	p.rebuilds(0, "rebuilt: "+count(grown-size, "record")+" in ")
-	if v := p.verifies(0); v.Verdict != "well" {
-		t.Errorf("%+v", v)
-	}
-	run = p.processor(p.http)
-	awaitReady(t, run, "http://"+p.http)
-	if after := p.balances(); after != before {
-		t.Errorf("before:\n%s\nafter:\n%s", before, after)
-	}
-	p.verify()
+	run = p.isAsBefore(before, requests)
 	run.stop(t)
 
 	server.Stop()

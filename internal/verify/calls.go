@@ -152,7 +152,7 @@ func (r *run) takeRated(_ *log, rec *kafka.Record) error {
 	if err != nil {
 		return err
 	}
-	if v.Topic != r.store.CDRTopic() || v.Partition >= len(r.cdrs) || v.Offset >= r.cdrs[v.Partition].start {
+	if v.Topic != r.Store.CDRTopic() || v.Partition >= len(r.cdrs) || v.Offset >= r.cdrs[v.Partition].start {
 		return nil
 	}
 	c := v.cdr()

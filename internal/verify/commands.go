@@ -46,7 +46,7 @@ func (r *run) command(l *log, rec *kafka.Record) (*balance.Command, error) {
 		return nil, fmt.Errorf("%w: %s offset %d: %w", ErrUnreadable, l.source, rec.Offset, err)
 	case err != nil, c.Type == balance.Tick:
 		return nil, nil //nolint:nilnil,nilerr // a processor parks what is no command
-	case r.store.CommandPartition(r.store.ShardOf(c.Account)) != l.source.Partition:
+	case r.Store.CommandPartition(r.Store.ShardOf(c.Account)) != l.source.Partition:
 		return nil, nil //nolint:nilnil // parked, too
 	}
 	return c, nil

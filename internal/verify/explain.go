@@ -43,7 +43,6 @@ const (
 // A story is all records of an account that differs.
 type story struct {
 	account *account
-	shard   *shard
 	again   *oracle.Account
 	ids     map[uint64]bool
 	steps   map[balance.Source][]step
@@ -55,9 +54,8 @@ func (r *run) explain(ctx context.Context, rep *Report) error {
 	for i := range rep.Differences {
 		d := &rep.Differences[i]
 		if stories[d.Account] == nil && len(stories) < r.Explain {
-			s := r.shards[d.Shard]
 			stories[d.Account] = &story{
-				account: s.accounts[d.Account], shard: s, again: oracle.New(d.Account), ids: map[uint64]bool{}, steps: map[balance.Source][]step{},
+				account: r.shards[d.Shard].accounts[d.Account], again: oracle.New(d.Account), ids: map[uint64]bool{}, steps: map[balance.Source][]step{},
 			}
 		}
 	}
@@ -86,7 +84,7 @@ func (r *run) tell(ctx context.Context, stories map[string]*story) error {
 			l := logs[i]
 			l.limit = l.end
 			take := func(rec *kafka.Record) error { return r.tellCommand(&l, rec, stories) }
-			if l.source.Topic == r.store.CDRTopic() {
+			if l.source.Topic == r.Store.CDRTopic() {
 				take = func(rec *kafka.Record) error { r.tellCDR(&l, rec, stories, rated); return nil }
 			}
 			if err := r.scan(ctx, &l, take); err != nil {

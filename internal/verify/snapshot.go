@@ -51,7 +51,7 @@ type account struct {
 
 // snapshot reads Redis.
 func (r *run) snapshot(ctx context.Context) error {
-	r.shards = make([]*shard, r.store.Shards())
+	r.shards = make([]*shard, r.Store.Shards())
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for n := range r.shards {
@@ -64,7 +64,7 @@ func (r *run) snapshot(ctx context.Context) error {
 
 func (r *run) readShard(ctx context.Context, s *shard) error {
 	for after, first := "", true; first || after != ""; first = false {
-		p, err := r.store.Page(ctx, s.number, after, r.PageSize)
+		p, err := r.Store.Page(ctx, s.number, after, r.PageSize)
 		if err != nil {
 			return fmt.Errorf("read balances: %w", err)
 		}
@@ -98,4 +98,4 @@ func (s *shard) account(id string) *account {
 	return a
 }
 
-func (r *run) shardOf(account string) *shard { return r.shards[r.store.ShardOf(account)] }
+func (r *run) shardOf(account string) *shard { return r.shards[r.Store.ShardOf(account)] }

@@ -41,7 +41,6 @@ type Config struct {
 type run struct {
 	Config
 
-	store    *balance.Store
 	limits   consumer.Limits
 	slack    int64 // ms
 	seed     maphash.Seed
@@ -64,15 +63,15 @@ type log struct {
 // Run compares. Its error is one of Redis or Kafka, or wraps ErrUnreadable: then
 // there is no report.
 func Run(ctx context.Context, cfg *Config) (*Report, error) {
-	r := &run{Config: *cfg, store: cfg.Store, seed: maphash.MakeSeed(), slack: cfg.Store.Slack().Milliseconds()}
+	r := &run{Config: *cfg, seed: maphash.MakeSeed(), slack: cfg.Store.Slack().Milliseconds()}
 	if r.PageSize == 0 {
 		r.PageSize = 500
 	}
 	if r.Explain == 0 {
 		r.Explain = 100
 	}
-	longest, dearest := r.store.Limits()
-	r.limits = consumer.Limits{Window: r.store.Window(), MaxDuration: longest, MaxCharge: dearest}
+	longest, dearest := r.Store.Limits()
+	r.limits = consumer.Limits{Window: r.Store.Window(), MaxDuration: longest, MaxCharge: dearest}
 	began := r.Now()
 	if err := r.snapshot(ctx); err != nil {
 		return nil, err
@@ -103,10 +102,10 @@ func Run(ctx context.Context, cfg *Config) (*Report, error) {
 // survey looks how far the logs reach, and whether that is where the marks point.
 func (r *run) survey(ctx context.Context) error {
 	var err error
-	if r.commands, err = r.logsOf(ctx, r.store.CommandTopic()); err != nil {
+	if r.commands, err = r.logsOf(ctx, r.Store.CommandTopic()); err != nil {
 		return err
 	}
-	if r.cdrs, err = r.logsOf(ctx, r.store.CDRTopic()); err != nil {
+	if r.cdrs, err = r.logsOf(ctx, r.Store.CDRTopic()); err != nil {
 		return err
 	}
 	for _, s := range r.shards {
@@ -165,9 +164,9 @@ func (r *run) limit(s *shard) error {
 	for _, m := range s.pages {
 		for src, next := range m.next {
 			logs := r.cdrs
-			if src.Topic == r.store.CommandTopic() {
+			if src.Topic == r.Store.CommandTopic() {
 				logs = r.commands
-			} else if src.Topic != r.store.CDRTopic() {
+			} else if src.Topic != r.Store.CDRTopic() {
 				continue
 			}
 			if src.Partition >= len(logs) {
@@ -200,11 +199,11 @@ func (r *run) checkConfiguration(ctx context.Context) error {
 			break
 		}
 	}
-	reach := r.Now().Sub(oldest) + r.store.Window()
-	if err := r.store.CheckDecks(ctx, r.Decks.Versions(), reach); err != nil {
+	reach := r.Now().Sub(oldest) + r.Store.Window()
+	if err := r.Store.CheckDecks(ctx, r.Decks.Versions(), reach); err != nil {
 		return fmt.Errorf("these are not the decks of the processors: %w", err)
 	}
-	if err := r.store.CheckMappings(ctx, r.Mappings, reach); err != nil {
+	if err := r.Store.CheckMappings(ctx, r.Mappings, reach); err != nil {
 		return fmt.Errorf("records are not read as the processors do: %w", err)
 	}
 	return nil
