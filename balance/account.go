@@ -15,7 +15,7 @@ import (
 	"github.com/creditstream/creditstream/rating"
 )
 
-// ErrUnknownAccount means that no account.put of this id has been applied.
+// ErrUnknownAccount means that no account.put of this id has been accepted.
 var ErrUnknownAccount = errors.New("unknown account")
 
 // An Account is what is stored of one account, read in one step.

@@ -305,7 +305,7 @@ func (s *stage) conserved() {
 	for _, id := range s.accounts {
 		a, err := s.store.Account(s.tb.Context(), id)
 		if errors.Is(err, balance.ErrUnknownAccount) {
-			continue // its first command was refused
+			continue // no settings were accepted
 		}
 		if err != nil {
 			s.tb.Fatal(err)

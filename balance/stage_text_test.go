@@ -1,6 +1,7 @@
 package balance_test
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -80,6 +81,10 @@ func fieldText(f balance.Field) string {
 // show tells what is stored of an account.
 func (s *stage) show(id string) {
 	s.tb.Helper()
+	if _, err := s.store.Account(s.tb.Context(), id); errors.Is(err, balance.ErrUnknownAccount) {
+		s.say("%s: %s", id, err)
+		return
+	}
 	a := s.account(id)
 	s.say("%s %s: %s = %s funded - %s spent - %s forfeited; %s", id, a.Currency, money(a.Balance()),
 		money(a.Funded), money(a.Spent), money(a.Forfeited), a.Status())

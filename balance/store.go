@@ -198,8 +198,8 @@ func (s *Store) Limits() (longest time.Duration, dearest rating.Micros) {
 	return s.opt.MaxDuration, s.opt.MaxCharge
 }
 
-// Slack is how much later than a CDR the first command of its account may have
-// been appended.
+// Slack is how much later than a CDR the first settings of its account that were
+// accepted may have been appended.
 func (s *Store) Slack() time.Duration { return s.opt.Slack }
 
 // Shards returns the number of shards.

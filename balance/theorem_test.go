@@ -39,6 +39,7 @@ type life struct {
 
 	rt    *rapid.T
 	log   []logged
+	begun int // length of the log when all accounts existed
 	calls []rung
 	queue []*balance.Command // what entries wish, and timers
 }
@@ -46,17 +47,41 @@ type life struct {
 func TestBalanceIsAFunctionOfTheLogs(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		a := &life{world: newWorld(rapidTB{t, rt}), rt: rt}
-		for _, p := range people {
-			a.do(keyed(auto(put(p, 30_000_000), 20_000_000, 50_000_000), "put/first"))
-		}
+		a.begin()
 		for range 60 {
 			a.live()
 		}
 		a.compare(a.world, "lived")
 		b := newWorld(rapidTB{t, rt}) // it may take a's place in the same Redis
-		replayOther(rt, b, a.log, a.calls)
+		replayOther(a, b)
 		a.compare(b, "replayed")
 	})
+}
+
+// begin makes the accounts: some with settings that are refused first, and with calls
+// that come before those that are accepted.
+func (a *life) begin() {
+	for _, p := range people {
+		if rapid.Bool().Draw(a.rt, "refused") {
+			a.do(incomplete(p, "put/refused"))
+		}
+	}
+	var early []rung
+	for _, p := range people {
+		if rapid.Bool().Draw(a.rt, "early call") {
+			early = append(early, rung{p, 5_000_000, int64(len(early) + 1), a.now})
+		}
+	}
+	a.now = a.now.Add(time.Second)
+	for _, r := range early {
+		a.command(&balance.Command{Type: balance.Tick, Account: r.account})
+		ring(a.world, 0, r)
+	}
+	a.calls = early
+	for _, p := range people {
+		a.do(keyed(auto(put(p, 30_000_000), 20_000_000, 50_000_000), "put/first"))
+	}
+	a.begun = len(a.log)
 }
 
 // rapidTB fails the rapid run and cleans up with the test.
@@ -174,10 +199,10 @@ func ring(w *world, partition int, r rung) *balance.Entry {
 // replayOther applies the same log. What has an id or a number of its own comes
 // again at any later place; a wish or the timer that ends a wait, which a crash may
 // repeat, right behind the first.
-func replayOther(rt *rapid.T, b *world, log []logged, calls []rung) {
-	first := len(people) // the first commands create the accounts
+func replayOther(a *life, b *world) {
+	rt := a.rt
 	var todo []rung
-	for _, r := range calls {
+	for _, r := range a.calls {
 		todo = append(todo, r)
 		if rapid.IntRange(0, 3).Draw(rt, "sent twice") == 0 {
 			todo = append(todo, r)
@@ -185,7 +210,7 @@ func replayOther(rt *rapid.T, b *world, log []logged, calls []rung) {
 	}
 	todo = rapid.Permutation(todo).Draw(rt, "order")
 	var done []*balance.Command
-	for i, l := range log {
+	for i, l := range a.log {
 		b.now = l.at.Add(-time.Millisecond)
 		b.command(l.command)
 		again := l.command
@@ -197,7 +222,7 @@ func replayOther(rt *rapid.T, b *world, log []logged, calls []rung) {
 			b.now = b.now.Add(-time.Millisecond)
 			b.command(again)
 		}
-		for i >= first-1 && len(todo) > 0 && rapid.Bool().Draw(rt, "call") {
+		for i >= a.begun-1 && len(todo) > 0 && rapid.Bool().Draw(rt, "call") {
 			ring(b, rapid.IntRange(0, 1).Draw(rt, "partition"), todo[0])
 			todo = todo[1:]
 		}
@@ -217,7 +242,9 @@ func (a *life) compare(w *world, as string) {
 		pots[l.command.Account].Command(l.command, l.at.UnixMilli())
 	}
 	for _, r := range a.calls {
-		pots[r.account].Call(r.charge)
+		if pots[r.account].Created <= r.at.Add(w.store.Slack()).UnixMilli() {
+			pots[r.account].Call(r.charge)
+		}
 	}
 	for _, who := range people {
 		got, err := holds(w, who)

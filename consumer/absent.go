@@ -28,8 +28,8 @@ func (a *absent) note(e *balance.Entry) {
 	}
 }
 
-// covers reports whether an account is known not to exist for a CDR: its first command
-// was appended later than the CDR, by more than the slack (design rule 7).
+// covers reports whether an account is known not to exist for a CDR: its first settings
+// that were accepted were appended later than the CDR, by more than the slack (design rule 7).
 func (a *absent) covers(account string, appendMillis int64) bool {
 	until, ok := a.until[account]
 	return ok && account != "" && until > appendMillis+a.slack.Milliseconds()

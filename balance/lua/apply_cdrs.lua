@@ -73,7 +73,7 @@ for g = 1, na do
   groups[g] = { a, at, n, h }
   at = at + n
 end
--- Known means: the first command was appended no later than the CDR (rule 7).
+-- Known means: the first settings that were accepted were appended no later than the CDR (rule 7).
 if late >= 0 and tonumber(commands_at) <= late + slack then return { 'UNKNOWN', fmt(late + slack) } end
 
 local function walk(key, id, from, n, cur)

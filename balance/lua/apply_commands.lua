@@ -16,7 +16,7 @@ local arg = 10
 for i = 1, tonumber(ARGV[9]) do
   local k = 4 * i + 1
   local key, id = KEYS[k], ARGV[arg]
-  accounts[i] = { id = id, key = key, t = load(id, redis.call('HMGET', key, unpack(FIELDS))),
+  accounts[i] = { id = id, key = key, memory = {}, t = load(id, redis.call('HMGET', key, unpack(FIELDS))),
     keys = { account = key, lots = KEYS[k + 1], ledger = KEYS[k + 2], commands = KEYS[k + 3] } }
   arg = arg + 1
 end
@@ -56,18 +56,23 @@ function b.holds(t, lot)                         -- when it expires (ms), or fal
   return t.lots[lot]
 end
 
+-- An account begins with the first settings that are accepted. Of those that are
+-- refused before, it is remembered that they were, and nothing else is kept.
 local function apply(a, c)
   local t = a.t
   if not t then
     if c.type ~= 'account.put' or not c.cur then return end
     t = load(a.id, { '0', '0', '0', fmt(NEVER), '', b.at })
-    t.new, a.t = true, t
-    b.put(KEYS[4], 0, a.id)
   end
-  t.keys, t.memory, t.lots = a.keys, t.memory or {}, t.lots or {}
+  t.keys, t.memory, t.lots = a.keys, a.memory, t.lots or {}
   if b.id ~= '' and b.recall(t, 'c/' .. b.id) then return end   -- applied before: nothing, whatever it says now
   local refused = EFFECTS[c.type](b, t, c)
   if b.id ~= '' then b.remember(t, 'c/' .. b.id, b.digest .. ' ' .. (refused or 'ok')) end
+  if not a.t then
+    if refused then return end
+    t.new, a.t = true, t
+    b.put(KEYS[4], 0, a.id)
+  end
   look(out, t, b.offset, b.at)
 end
 

@@ -25,7 +25,7 @@ type oracle struct {
 
 type holder struct {
 	id            string
-	created       int64 // append time of the first command
+	created       int64 // append time of its first settings; no test has them refused
 	funded, spent *big.Int
 	topUps        map[string]bool
 	requested     map[int]bool

@@ -56,7 +56,8 @@ func (c *clerk) work(ctx context.Context, every time.Duration) {
 	}
 }
 
-// open makes an account: every third recharges by itself, with caps on some.
+// open makes an account: every third recharges by itself, with caps on some; for
+// every fifth the first settings are refused.
 func (c *clerk) open(ctx context.Context) error {
 	name := c.people.add()
 	n := len(c.people.all())
@@ -64,6 +65,11 @@ func (c *clerk) open(ctx context.Context) error {
 	if n%3 == 0 {
 		settings = `{"currency":"USD","low_balance":["30","5"],"auto_recharge":` +
 			`{"enabled":true,"trigger":"20.00","amount":"50.00","payment_method":"pm_1"}}`
+	}
+	if n%5 == 0 {
+		if err := c.put(ctx, name, "refused", `{"currency":"EUR","auto_recharge":{"enabled":true}}`); err != nil {
+			return err
+		}
 	}
 	code, answer, err := c.api.send(ctx, http.MethodPut, "/v1/accounts/"+name, "open", settings)
 	if err == nil && code >= 300 {

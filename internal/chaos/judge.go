@@ -78,7 +78,6 @@ type judge struct {
 type subject struct {
 	*oracle.Account
 
-	created  int64
 	charged  *big.Int        // by its calls
 	expected map[string]bool // events of commands, see eventKey
 	asked    map[int64]*asked
@@ -144,15 +143,11 @@ func (j *judge) commands() {
 			continue // a tick
 		}
 		s := j.subject(c.Account)
-		existed := s.Currency != ""
 		_, again := s.Known[c.ID]
 		if c.Type == balance.Result && s.asked[c.N] != nil && s.asked[c.N].answered == 0 {
 			s.asked[c.N].answered = rec.AppendMillis
 		}
 		s.Command(c, rec.AppendMillis)
-		if !existed && s.Currency != "" {
-			s.created = rec.AppendMillis
-		}
 		if !again && s.Refused == "" && c.Put != nil && c.Put.AutoRecharge != nil && c.Put.AutoRecharge.Value.Trigger != nil {
 			s.trigger = big.NewInt(int64(*c.Put.AutoRecharge.Value.Trigger))
 		}
@@ -160,8 +155,8 @@ func (j *judge) commands() {
 		s.take(rec.AppendMillis)
 	}
 	for id, s := range j.accounts {
-		if s.Currency == "" {
-			delete(j.accounts, id) // only commands that came before any settings
+		if !s.Exists {
+			delete(j.accounts, id) // no settings were accepted
 		}
 	}
 	j.tally.Accounts = len(j.accounts)
@@ -190,7 +185,7 @@ func (j *judge) cdrs() {
 		j.calls[place{rec.Partition, rec.Offset}] = v
 		j.tally.CDRs++
 		s := j.accounts[v.Account]
-		if v.reason == "" && v.Kind != "internal" && (s == nil || s.created > rec.AppendMillis+slack) {
+		if v.reason == "" && v.Kind != "internal" && (s == nil || s.Created > rec.AppendMillis+slack) {
 			v.reason = "unknown_account"
 		}
 		if v.reason != "" || v.Kind == "internal" || !v.claims() {

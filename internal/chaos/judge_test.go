@@ -229,3 +229,18 @@ func TestJudgeKnowsARepeatedCommand(t *testing.T) {
 		t.Error(findings)
 	}
 }
+
+// Settings that are refused make no account: calls of it are of nobody's.
+func TestJudgeKnowsRefusedSettings(t *testing.T) {
+	t.Parallel()
+	l := honest()
+	refused := command(0, t0-1000, `{"type":"account.put","account":"nobody","id":"put/1","put":{"currency":"USD","auto_recharge":{"enabled":true}}}`)
+	l.Commands = append([]chaos.Record{refused}, l.Commands...)
+	if tally, findings := chaos.Judge(l); len(findings) > 0 || tally.Accounts != 2 {
+		t.Errorf("%d accounts, %v", tally.Accounts, findings)
+	}
+	replace(&l.Commands[0], "true", "false")
+	if _, findings := chaos.Judge(l); len(findings) == 0 {
+		t.Error("an account that is not in Redis is not missed")
+	}
+}

@@ -28,6 +28,29 @@ func TestSettingsAreShownAsTheyWereSet(t *testing.T) {
 	}
 }
 
+// A first PUT that is refused makes no account and fixes no currency; it stays refused
+// under its key.
+func TestFirstSettingsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	r := startReal(t)
+	const incomplete = `{"currency":"EUR","auto_recharge":{"enabled":true}}`
+	for range 2 {
+		r.do(acme, incomplete, key).is(422, "needs trigger").because("auto_recharge_incomplete")
+	}
+	r.do(acme, incomplete).is(422).because("auto_recharge_incomplete")
+	r.do("GET /v1/accounts/acme", "").is(404).because("unknown_account")
+	if got := r.do("GET /v1/accounts", "").is(200); strings.TrimSpace(got.text) != `{"accounts":[]}` {
+		t.Errorf("listed: %s", got.text)
+	}
+	r.do(topUp, `{"amount":"5"}`, key).is(404).because("unknown_account")
+	r.do(acme, `{"low_balance":["5"]}`).is(422, "give its currency").because("currency_required")
+	r.do(acme, `{"currency":"USD"}`, key).is(409).because("idempotency_key_reused")
+	r.do("GET /v1/accounts/acme", "").is(404)
+	r.do(acme, `{"currency":"USD"}`).is(200, `"currency":"USD"`)
+	r.do(acme, incomplete, key).is(422).because("auto_recharge_incomplete")
+	r.do(topUp, `{"amount":"5"}`, key).is(200, `"balance":"5.000000"`)
+}
+
 func TestMoreBodiesThatAreRefused(t *testing.T) {
 	t.Parallel()
 	c := start(t, newWorld())

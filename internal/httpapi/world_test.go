@@ -168,7 +168,6 @@ func (w *world) apply(c *balance.Command) {
 			return
 		}
 		a = &balance.Account{ID: c.Account}
-		w.accounts[c.Account] = a
 	}
 	key := c.Account + " " + c.ID
 	if _, found := w.results[key]; found {
@@ -178,7 +177,9 @@ func (w *world) apply(c *balance.Command) {
 	var refused string
 	switch c.Type {
 	case balance.PutAccount:
-		refused = put(a, c.Put)
+		if refused = put(a, c.Put); refused == "" {
+			w.accounts[c.Account] = a
+		}
 	case balance.TopUp:
 		refused = fund(a, *c.Amount)
 	case balance.Result:

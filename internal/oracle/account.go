@@ -22,9 +22,9 @@ import (
 // dates are those of package time.
 type Account struct {
 	ID          string
-	Exists      bool   // its first settings were applied, or refused
-	Created     int64  // append time of these
-	Currency    string // none while its settings were refused
+	Exists      bool  // settings were accepted
+	Created     int64 // append time of the first of these
+	Currency    string
 	Closed      bool
 	Lots        []*Lot   // in the order of the log
 	Entries     []string // ledger, oldest first
@@ -94,7 +94,7 @@ func (a *Ask) last() *big.Int {
 	return a.amount
 }
 
-// New returns an account that does not exist yet: its first settings create it.
+// New returns an account that does not exist yet: the first settings that are accepted create it.
 func New(id string) *Account {
 	return &Account{
 		ID: id, used: new(big.Int), taken: new(big.Int), in: new(big.Int), lost: new(big.Int), last: new(big.Int), valid: 12,

@@ -33,10 +33,7 @@ func bigOf(m *rating.Micros) *big.Int {
 func (p *Account) Command(c *balance.Command, at int64) {
 	p.Refused = ""
 	if !p.Exists && (c.Type != balance.PutAccount || c.Put.Currency == "") {
-		return // the account begins with its first settings
-	}
-	if !p.Exists {
-		p.Exists, p.Created = true, at
+		return
 	}
 	digest, err := c.Digest()
 	if err != nil {
@@ -48,6 +45,12 @@ func (p *Account) Command(c *balance.Command, at int64) {
 	p.Refused = p.effect(c, at)
 	if c.ID != "" {
 		p.Known[c.ID] = digest + " " + cmp.Or(p.Refused, "ok")
+	}
+	if !p.Exists && p.Refused != "" {
+		return // the account begins with the first settings that are accepted
+	}
+	if !p.Exists {
+		p.Exists, p.Created = true, at
 	}
 	p.look()
 }

@@ -253,6 +253,7 @@ func (w *world) schedule() {
 			when /= 30
 		}
 		at(when, name, func() { w.command(w.settings(r, a, "USD")) })
+		w.misbegin(a, when, at)
 		// calls before the account begins, half of them about then, as far as the
 		// brokers' clocks tell
 		for range r.IntN(4) * r.IntN(5) {
@@ -272,6 +273,24 @@ func (w *world) schedule() {
 	}
 	for range w.faults {
 		event("fault", w.mishap)
+	}
+}
+
+// misbegin has settings come, now and then, that are refused as the first ones of an
+// account; and later some without any fault, in case that all before were.
+func (w *world) misbegin(account string, when time.Duration, at func(time.Duration, string, func())) {
+	r, name := w.draw("refused settings")
+	for range max(0, r.IntN(5)-2) {
+		early := time.Duration(r.Int64N(int64(3 * time.Second)))
+		c := w.incomplete(r, account)
+		at(when-early, name, func() { w.command(c) })
+		if r.IntN(3) == 0 {
+			at(when-early+w.latency(r), name, func() { w.command(c) })
+		}
+	}
+	r, name = w.draw("settings again")
+	if r.IntN(2) == 0 {
+		at(when+time.Duration(r.Int64N(int64(3*time.Second))), name, func() { w.command(w.put(account, &balance.Settings{Currency: "USD"})) })
 	}
 }
 

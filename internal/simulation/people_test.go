@@ -57,6 +57,13 @@ func (w *world) settings(r *rand.Rand, account, currency string) *balance.Comman
 	return w.put(account, s)
 }
 
+// incomplete are settings that an account cannot begin with.
+func (w *world) incomplete(r *rand.Rand, account string) *balance.Command {
+	return w.put(account, &balance.Settings{
+		Currency: []string{"USD", "EUR"}[r.IntN(2)], AutoRecharge: to(balance.AutoRecharge{Enabled: new(true), Amount: micros(30)}),
+	})
+}
+
 func (w *world) put(account string, s *balance.Settings) *balance.Command {
 	return &balance.Command{Type: balance.PutAccount, Account: account, ID: "put/" + w.id(), Put: s}
 }

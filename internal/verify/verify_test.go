@@ -43,6 +43,25 @@ func TestShardsMayLag(t *testing.T) {
 	w.well(4)
 }
 
+// An account begins with the first settings that are accepted: a call before them is
+// parked, whenever it is read.
+func TestFirstSettingsThatAreRefused(t *testing.T) {
+	w := newWorld(t)
+	refused := create("acme")
+	refused.ID, refused.Put.AutoRecharge = "refused", &balance.Nullable[balance.AutoRecharge]{Value: balance.AutoRecharge{Enabled: new(true)}}
+	w.append(refused, topUp("acme", "1", 5_000_000))
+	w.produce(0, call("1", "acme", 60))
+	w.applied()
+	w.well(0)
+	w.append(create("acme"), topUp("acme", "1", 7_000_000), refused)
+	w.produce(0, call("2", "acme", 61))
+	w.applied()
+	w.well(1)
+	if a, err := w.store.Account(t.Context(), "acme"); err != nil || a.Spent != 61_000 || a.Funded != 7_000_000 {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
 // What a shard has and its marks deny is told with the records above the mark.
 func TestAppliedAboveTheMark(t *testing.T) {
 	w := newWorld(t)
