@@ -24,6 +24,9 @@ func shardKey(shard int, rest string) string {
 	return "cs:{" + strconv.Itoa(shard) + "}:" + rest
 }
 
+// shardKeys is the pattern of every key of every shard.
+const shardKeys = "cs:{*}:*"
+
 func marksKey(shard int) string { return shardKey(shard, "marks") }
 func dueKey(shard int) string   { return shardKey(shard, "due") }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -124,31 +125,96 @@ func (s *Store) AllMarks(ctx context.Context) ([]Marks, error) {
 	return all, nil
 }
 
+// Unmarked returns the shards that take records of a source, and have no mark of it.
+func (s *Store) Unmarked(all []Marks, source Source) (shards []int) {
+	for sh, m := range all {
+		if source.Topic == s.opt.CommandTopic && s.CommandPartition(sh) != source.Partition {
+			continue
+		}
+		if m[source].Next == 0 {
+			shards = append(shards, sh)
+		}
+	}
+	return shards
+}
+
 // Contents say whose keys a Redis holds.
 type Contents string
 
 // Contents of a Redis.
 const (
-	Empty   Contents = "empty"   // no key at all
+	Empty   Contents = "empty"   // no key, or none but those that a processor notes beside the shards
 	Held    Contents = "held"    // a store: it has its facts
-	Foreign Contents = "foreign" // keys, but not the facts of a store
+	Foreign Contents = "foreign" // keys of something else
+	Broken  Contents = "broken"  // keys of shards, but not the facts of their store: it has lost those, and maybe more
 )
 
-// Look says what a Redis holds, and how many keys. It changes nothing.
+// Look says what a Redis holds, and how many keys. It changes nothing. Where the facts
+// of a store are not among many keys, it goes through these until it finds one of a
+// shard.
 func Look(ctx context.Context, rdb redis.UniversalClient) (c Contents, keys int64, err error) {
 	if keys, err = rdb.DBSize(ctx).Result(); err != nil { // of all masters of a cluster
 		return "", 0, fmt.Errorf("count keys: %w", err)
 	}
-	n, err := rdb.Exists(ctx, metaKey).Result()
-	switch {
-	case err != nil:
-		return "", 0, fmt.Errorf("look for %s: %w", metaKey, err)
-	case n > 0:
-		return Held, keys, nil
-	case keys > 0:
-		return Foreign, keys, nil
+	for again := false; ; again = true {
+		held, err := rdb.Exists(ctx, metaKey).Result()
+		switch {
+		case err != nil:
+			return "", 0, fmt.Errorf("look for %s: %w", metaKey, err)
+		case held > 0:
+			return Held, keys, nil
+		case again: // nobody has created the store while we looked
+			return Broken, keys, nil
+		}
+		noted, err := countNoted(ctx, rdb)
+		if err != nil {
+			return "", 0, err
+		}
+		if keys <= noted {
+			return Empty, 0, nil
+		}
+		if ours, err := holdsShards(ctx, rdb); err != nil || !ours {
+			return Foreign, keys, err
+		}
 	}
-	return Empty, 0, nil
+}
+
+// countNoted counts the keys that a processor notes again after all is lost.
+func countNoted(ctx context.Context, rdb redis.UniversalClient) (n int64, err error) {
+	for _, key := range []string{decksKey, mappingsKey} {
+		one, err := rdb.Exists(ctx, key).Result()
+		if err != nil {
+			return 0, fmt.Errorf("look for %s: %w", key, err)
+		}
+		n += one
+	}
+	return n, nil
+}
+
+// holdsShards reports whether any node has a key of a shard.
+func holdsShards(ctx context.Context, rdb redis.UniversalClient) (bool, error) {
+	var found atomic.Bool
+	scan := func(ctx context.Context, rdb redis.Cmdable) error {
+		for cursor := uint64(0); ; {
+			keys, next, err := rdb.Scan(ctx, cursor, shardKeys, 10_000).Result()
+			if err != nil {
+				return fmt.Errorf("look for %s: %w", shardKeys, err)
+			}
+			if len(keys) > 0 {
+				found.Store(true)
+			}
+			if next == 0 || found.Load() {
+				return nil
+			}
+			cursor = next
+		}
+	}
+	if cluster, ok := rdb.(*redis.ClusterClient); ok {
+		err := cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return scan(ctx, c) })
+		return found.Load(), err
+	}
+	err := scan(ctx, rdb)
+	return found.Load(), err
 }
 
 // parseSource reads what Source.String writes.

@@ -53,7 +53,7 @@ type commander interface {
 	Tick(ctx context.Context, partition int, untilMillis int64) error
 }
 
-// Config is what a consumer needs. All but Current, the durations and limits is required.
+// Config is what a consumer needs. All but Current, Lost, the durations and limits is required.
 type Config struct {
 	Client       client
 	Group        kafka.GroupConfig // its topics are set by New
@@ -70,7 +70,10 @@ type Config struct {
 	// Current returns why it is not known that records mean the same to this process
 	// as to all others: then none is judged or applied. nil: it is always known.
 	Current func() error
-	Rand    func(n int64) int64 // spreads what is tried again; default of kafka.Backoff
+	// Lost returns why shards without a mark of a source are a loss, which ends the
+	// consumer, or an error of Kafka. nil: they are filled from the log.
+	Lost func(ctx context.Context, source balance.Source, shards []int) error
+	Rand func(n int64) int64 // spreads what is tried again; default of kafka.Backoff
 
 	FetchBytes int           // of one batch, before decompression; default 1 MiB
 	FetchWait  time.Duration // how long a fetch waits for records; default 500 ms

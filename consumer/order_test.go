@@ -1,6 +1,8 @@
 package consumer_test
 
 import (
+	"context"
+	"errors"
 	"strconv"
 	"testing"
 	"time"
@@ -128,6 +130,36 @@ func TestAnEmptyRedisIsFilledFromTheLogs(t *testing.T) {
 	until(t, "debited", func() bool { return w.spent("acme") == 3 })
 	w.redis.Flush()
 	until(t, "debited again", func() bool { return w.spent("acme") == 3 })
+}
+
+// Whoever is asked whether what a shard lacks is lost may end the consumer: nothing is
+// applied then.
+func TestAnEmptyRedisEndsAConsumerThatKnowsBetter(t *testing.T) {
+	w := newWorld(t)
+	lost := errors.New("lost")
+	w.lost = func(ctx context.Context, src balance.Source, _ []int) error {
+		committed, err := w.client.Committed(ctx, w.kafka.Name("g"), w.cdrs, w.topics.Commands)
+		if err == nil && committed[kafka.TopicPartition{Topic: src.Topic, Partition: src.Partition}] > 0 {
+			err = lost
+		}
+		return err
+	}
+	r := w.start()
+	w.create("acme")
+	w.produce(0, w.call("acme", 1), w.call("acme", 2))
+	until(t, "debited", func() bool { return r.failed() || w.spent("acme") == 3 })
+	if r.failed() {
+		t.Fatal(*r.err.Load()) // of a new source
+	}
+	rounds(t, r)
+	w.redis.Flush()
+	until(t, "an end", r.failed)
+	if err := *r.err.Load(); !errors.Is(err, lost) {
+		t.Error(err)
+	}
+	if keys := w.redis.Keys("cs:{*}:acct:*"); len(keys) > 0 {
+		t.Errorf("accounts were made again: %v", keys)
+	}
 }
 
 // On a replay a request that the log has answered is not made again.

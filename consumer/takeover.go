@@ -39,6 +39,9 @@ func (w *worker) takeOver(ctx, stop context.Context) (held []*balance.Entry, fro
 	if err != nil {
 		return nil, 0, w.redisAway(err)
 	}
+	if err := w.lost(ctx, holdings); err != nil {
+		return nil, 0, w.kafkaAway(err)
+	}
 	r := &replay{worker: w, holdings: holdings, start: start, end: end, from: math.MaxInt64}
 	if err := r.plan(); err != nil {
 		return nil, 0, err
@@ -56,6 +59,20 @@ func (w *worker) takeOver(ctx, stop context.Context) (held []*balance.Entry, fro
 	w.logger().InfoContext(ctx, "took over", w.partition(), slog.Int64("from", low.Next), slog.Int64("log_end", end),
 		slog.Int("published_again", r.entries))
 	return held, low.Next, nil
+}
+
+// lost asks about shards that have no mark.
+func (w *worker) lost(ctx context.Context, holdings []balance.Holding) error {
+	var shards []int
+	for i := range holdings {
+		if holdings[i].Mark.Next == 0 {
+			shards = append(shards, holdings[i].Shard)
+		}
+	}
+	if len(shards) == 0 || w.consumer.cfg.Lost == nil {
+		return nil
+	}
+	return w.consumer.cfg.Lost(ctx, w.source, shards)
 }
 
 // kafkaAway makes an error of Kafka a reason to take over again later, if waiting

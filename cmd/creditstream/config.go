@@ -62,7 +62,7 @@ func (c *runConfig) settings() *settings {
 	s.add("accept-past-mappings", "false", truth(&c.AcceptPastMappings),
 		"take sources of the mapping, and versions of them, that are active already though the store does not know them: after Redis was restored from an older backup")
 	s.add("accept-empty-redis", "false", truth(&c.AcceptEmptyRedis),
-		"start on a Redis without balances though the group has worked before, and make them anew from the logs")
+		"start on a Redis without balances, or with a part of them, though processors have worked before, and make the rest anew from the logs")
 	s.add("http", "127.0.0.1:8080", listenAddress(&c.HTTP), "address of the API, health and metrics; with --tls-cert or --plain-http also one that others can reach")
 	c.access.settings(s)
 	c.logConfig.settings(s, "info")

@@ -62,6 +62,7 @@ type processorConfig struct {
 	AcceptPastDecks    bool
 	AcceptPastMappings bool
 	AcceptEmptyRedis   bool
+	RefuseForeign      bool // a Redis with keys of something else
 }
 
 // topicNames are the topics by what they are for.
@@ -218,8 +219,12 @@ func (p *processor) flow(ctx context.Context, partitions int) error {
 }
 
 func (p *processor) streamConfig(publisher *alerts.Publisher, commands *alerts.Commands) consumer.Config {
+	lost := p.lost
+	if p.cfg.AcceptEmptyRedis {
+		lost = nil
+	}
 	return consumer.Config{
-		Client: p.client, Group: kafka.GroupConfig{
+		Lost: lost, Client: p.client, Group: kafka.GroupConfig{
 			ID: p.cfg.Group, SessionTimeout: p.cfg.SessionTimeout, HeartbeatInterval: p.cfg.SessionTimeout / 5,
 			// a member that dies while others join holds them up as long as this, not as long as a session
 			RebalanceTimeout: p.cfg.SessionTimeout,
@@ -338,7 +343,7 @@ func (p *processor) prepareOnce(ctx context.Context) (int, error) {
 	}
 	partitions := infos[p.cfg.Topics.Commands].Partitions
 	p.deadLetters = infos[p.cfg.Topics.DeadLetters]
-	if err := p.checkEmpty(ctx); err != nil {
+	if err := p.checkContents(ctx); err != nil {
 		return 0, err
 	}
 	p.store, err = balance.Open(ctx, p.rdb, balance.Options{
@@ -347,6 +352,9 @@ func (p *processor) prepareOnce(ctx context.Context) (int, error) {
 	})
 	if err != nil {
 		return 0, &waitFor{"Redis", err, balance.Temporary(err)}
+	}
+	if err := p.checkMarks(ctx); err != nil {
+		return 0, err
 	}
 	reach := reachOf(infos[p.cfg.Topics.CDRs], p.cfg.Window)
 	p.decks.options.Reach, p.mappings.options.Reach = reach, reach

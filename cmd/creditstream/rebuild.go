@@ -21,14 +21,18 @@ func newRebuild(environ func() []string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rebuild", Short: "Fill an empty Redis from the logs, or bring a restored backup up to them", Args: noArgs,
 		Long: `Applies credit-commands and cdrs to Redis until it has all that was in them when the
-command began, and ends. Give it the settings of the processors. Redis is empty, or holds
-balances that are behind, such as those of a restored backup: then it goes on from there.
-A Redis with keys of something else is refused; nothing is ever deleted. Other processors
-of the group may run: they share the work.
+command began, and ends. Redis is empty, or holds balances that are behind, such as those
+of a restored backup: then it goes on from there. A Redis with keys of something else, or
+one that has lost its cs:meta, is refused; nothing is ever deleted. Other processors of the
+group may run: they share the work.
+
+Give it the settings of the processors. Balances depend on --id-window, --max-duration and
+--max-charge, and an empty Redis does not know any more what these were: they must be those
+of the store that was lost, else some calls are charged that were not, or the reverse.
 
 What the records caused is published again: rated records name the same place as before;
 events have new sequences and so new ids; payments are requested only if the log has no
-answer. It is interrupted at any time, and goes on when it is run again.
+answer. It may be interrupted at any time, and goes on when it is run again.
 
 ` + fmt.Sprintf(settingsHelp, envName("max-charge"), "max-charge"),
 		Example: `  creditstream rebuild --brokers kafka-1:9092 --redis redis-1:6379 --deck /etc/creditstream/deck
@@ -42,7 +46,7 @@ answer. It is interrupted at any time, and goes on when it is run again.
 		if err := problemsError(slices.Concat(problems, c.check(s), more, wrong)); err != nil {
 			return err
 		}
-		c.Formats, c.AcceptEmptyRedis = formats, true
+		c.Formats, c.AcceptEmptyRedis, c.RefuseForeign = formats, true, true
 		return runRebuild(cmd.Context(), &c, loaded, cmd.OutOrStdout(), cmd.ErrOrStderr())
 	}
 	return cmd
@@ -65,8 +69,8 @@ func (c *runConfig) rebuildSettings() *settings {
 }
 
 func runRebuild(ctx context.Context, c *runConfig, loaded *rating.Decks, stdout, stderr io.Writer) error {
-	r := rebuild{processor: newProcessor(c.processorConfig, c.logger(stderr), loaded), stderr: stderr, told: time.Now()}
 	began := time.Now()
+	r := rebuild{processor: newProcessor(c.processorConfig, c.logger(stderr), loaded), stderr: stderr, told: began, moved: began}
 	if err := r.run(ctx); err != nil {
 		return err
 	}
@@ -85,6 +89,8 @@ type rebuild struct {
 	stderr    io.Writer
 	bar       *progress
 	told      time.Time
+	done      int64     // at the last look
+	moved     time.Time // when that became more
 
 	ends        map[balance.Source]int64 // of the logs when it began
 	from, total int64                    // records applied before, and to apply
@@ -100,9 +106,6 @@ func (r *rebuild) run(ctx context.Context) error {
 		return err
 	}
 	defer closeAll()
-	if err := r.refuseOthers(ctx); err != nil {
-		return err
-	}
 	working, stop := context.WithCancel(ctx)
 	defer stop()
 	streamed := make(chan error, 1)
@@ -142,23 +145,8 @@ func dropCanceled(err error) error {
 	return err
 }
 
-// refuseOthers refuses a Redis that something else uses. One that is away is waited
-// for by the processor.
-func (r *rebuild) refuseOthers(ctx context.Context) error {
-	p := r.processor
-	holds, keys, err := balance.Look(ctx, p.rdb)
-	if err != nil && !balance.Temporary(err) {
-		return err
-	}
-	if holds == balance.Foreign {
-		return fmt.Errorf("redis %v, database %d, is not empty and holds no balances of creditstream (%s): "+
-			"empty it, or give another one", p.cfg.Redis, p.cfg.RedisDB, count(int(keys), "key"))
-	}
-	return nil
-}
-
 // rebuildLook is how often a rebuild looks how far it is; rebuildTell how often it says
-// so where no bar is drawn.
+// so where no bar is drawn, and that it does not get on.
 const (
 	rebuildLook = 200 * time.Millisecond
 	rebuildTell = 10 * time.Second
@@ -185,7 +173,7 @@ func (r *rebuild) watch(ctx context.Context) error {
 			r.bar.clear()
 			return nil
 		default:
-			r.show(ctx, applied-r.from)
+			r.show(ctx, applied-r.from, time.Now())
 		}
 	}
 }
@@ -241,11 +229,23 @@ func (r *rebuild) readEnds(ctx context.Context) error {
 	return nil
 }
 
-func (r *rebuild) show(ctx context.Context, done int64) {
-	now := time.Now()
+// show tells how far it is, or that it does not get on.
+func (r *rebuild) show(ctx context.Context, done int64, now time.Time) {
 	r.bar.show(done, int(done), now)
-	if r.bar.out == nil && now.Sub(r.told) >= rebuildTell {
+	if done != r.done {
+		r.done, r.moved = done, now
+	}
+	if now.Sub(r.told) < rebuildTell {
+		return
+	}
+	switch {
+	case now.Sub(r.moved) >= rebuildTell:
 		r.told = now
-		r.processor.log.WarnContext(ctx, "rebuilds", slog.Int64("records", done), slog.Int64("of", r.total), slog.Duration("left", r.bar.left(done, now)))
+		r.bar.clear()
+		r.processor.log.WarnContext(ctx, "rebuilds nothing for now: if processors of the group work on another Redis, stop them: "+
+			"they hold partitions, and a group has one store", slog.String("group", r.processor.cfg.Group), slog.Int64("left", r.total-done))
+	case r.bar.out == nil:
+		r.told = now
+		_, _ = fmt.Fprintln(r.stderr, r.bar.line(done, int(done), now)) // nobody may read it: that is no reason to end
 	}
 }

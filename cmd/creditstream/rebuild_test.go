@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -70,26 +73,27 @@ func TestRebuild(t *testing.T) {
 	p.verify()
 	before, requests, rated := p.balances(), len(p.read("recharge-requests")), p.read("rated-cdrs")
 	p.rebuilds(0, "nothing to do")
-	run.kill()
 
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { _ = rdb.Close() })
 	if err := rdb.FlushAll(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	refused := p.processor(p.http)
-	if code := refused.wait(t, 30*time.Second); code != 1 {
-		t.Errorf("exit code %d", code)
+	p.refuses(run, "has lost data", "has consumed ", "but of that nothing is in ", "creditstream rebuild")
+	if err := rdb.FlushAll(t.Context()).Err(); err != nil { // what others than shards have noted meanwhile
+		t.Fatal(err)
 	}
-	wants(t, p.kafka.Bare(refused.out.String()), "database 0, is empty, but the consumer group \"creditstream\" has already consumed cdrs (0 up to ",
+	refused := p.processor(p.http)
+	p.refuses(refused, "database 0, is empty, but the consumer group \"creditstream\" has already consumed cdrs (0 up to ",
 		" and credit-commands (", "creditstream rebuild", "--accept-empty-redis", "another --group")
+	p.refuses(p.processor(p.http, "--group", "another"), "database 0, is empty, but credit-commands is not", "(another: its offsets may be forgotten)", "--accept-empty-redis")
 	if n, err := rdb.DBSize(t.Context()).Result(); err != nil || n != 0 {
 		t.Errorf("%d keys after a refusal (%v)", n, err)
 	}
 	if err := rdb.Set(t.Context(), "other", "x", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	p.rebuilds(1, "is not empty and holds no balances of creditstream (1 key)")
+	p.rebuilds(1, "is used by something else (1 key, none of them of creditstream)")
 	if err := rdb.Del(t.Context(), "other").Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -107,6 +111,114 @@ func TestRebuild(t *testing.T) {
 		}
 	}
 	run.stop(t)
+}
+
+// refuses waits until a process has ended with 1, and said so.
+func (p *plant) refuses(c *process, want ...string) {
+	p.t.Helper()
+	if code := c.wait(p.t, 60*time.Second); code != 1 {
+		p.t.Errorf("exit code %d", code)
+	}
+	wants(p.t, p.kafka.Bare(c.out.String()), want...)
+}
+
+// A node of a cluster that comes back without data takes a part of the keys with it:
+// here those of one shard, then the facts of the store.
+func TestAPartOfRedisIsLost(t *testing.T) {
+	server := ownRedis(t) // is spoiled
+	p := newPlantOn(t, []string{server.Addr()}, 0)
+	run := p.processor(p.http)
+	awaitReady(t, run, "http://"+p.http)
+	stop := p.pay(rand.New(rand.NewPCG(1, 1)), "tenant-0")
+	p.traffic(300)
+	p.settled()
+	stop()
+	before := p.balances()
+	run.stop(t)
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	t.Cleanup(func() { _ = rdb.Close() })
+	lose := func(pattern string) {
+		t.Helper()
+		keys, err := rdb.Keys(t.Context(), pattern).Result()
+		if err == nil {
+			err = rdb.Del(t.Context(), keys...).Err()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	lose("cs:{3}:*")
+	p.refuses(p.processor(p.http), "has lost data", "but of that nothing is in 1 shard: 3.", "--accept-empty-redis")
+	p.rebuilds(0, "rebuilt: ")
+	if v := p.verifies(0); v.Verdict != "well" {
+		t.Errorf("%+v", v)
+	}
+	run = p.processor(p.http)
+	awaitReady(t, run, "http://"+p.http)
+	if after := p.balances(); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+	run.stop(t)
+
+	lose("cs:meta")
+	p.rebuilds(1, "but no cs:meta, which every store has: a node has lost its data", "Do NOT empty anything")
+	p.refuses(p.processor(p.http, "--accept-empty-redis"), "Do NOT empty anything")
+	if n, err := rdb.Exists(t.Context(), "cs:meta").Result(); err != nil || n != 0 {
+		t.Errorf("cs:meta was made again (%v)", err)
+	}
+}
+
+// A rebuild begins while Redis is away: it is somebody else's when it comes.
+func TestRebuildRefusesAForeignRedisThatComesLater(t *testing.T) {
+	server := ownRedis(t)
+	p := newPlantOn(t, []string{server.Addr()}, 0)
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	t.Cleanup(func() { _ = rdb.Close() })
+	if err := rdb.Set(t.Context(), "other", "x", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	server.Stop()
+	rebuild := start(t, p.environ(), append(p.rebuildArgs(server.Addr()), "--brokers", strings.Join(p.brokers, ","))...)
+	await(t, 60*time.Second, "waits for Redis", func() error {
+		if out := rebuild.out.String(); !strings.Contains(out, "waiting for Redis") {
+			return errors.New(out)
+		}
+		return nil
+	})
+	restart(t, server, server.Dir())
+	p.refuses(rebuild, "is used by something else (1 key, none of them of creditstream)")
+	if n, err := rdb.DBSize(t.Context()).Result(); err != nil || n != 1 {
+		t.Errorf("%d keys after a refusal (%v)", n, err)
+	}
+}
+
+// Off a terminal a rebuild says by lines how far it is, and warns when it does not get on.
+func TestRebuildTells(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	began := time.Now()
+	r := rebuild{
+		processor: &processor{log: slog.New(slog.NewTextHandler(&out, nil))}, stderr: &out, told: began, moved: began, total: 100,
+		bar: newProgress(&out, 100, began),
+	}
+	for _, step := range []struct {
+		after time.Duration
+		done  int64
+		want  string
+	}{
+		{5 * time.Second, 20, ""},
+		{10 * time.Second, 40, "40 records, 4/s, about 15s left"},
+		{15 * time.Second, 40, ""},
+		{20 * time.Second, 40, "rebuilds nothing for now: if processors of the group work on another Redis, stop them"},
+		{29 * time.Second, 40, ""},
+		{30 * time.Second, 60, "60 records"},
+	} {
+		out.Reset()
+		r.show(t.Context(), step.done, began.Add(step.after))
+		if got := out.String(); (got == "") != (step.want == "") || !strings.Contains(got, step.want) {
+			t.Errorf("after %s: %q, want %q", step.after, got, step.want)
+		}
+	}
 }
 
 // A rebuild is killed or interrupted with a script on its way, here and there; it goes

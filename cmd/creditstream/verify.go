@@ -73,6 +73,9 @@ func (e cannotTell) Unwrap() error { return e.error }
 
 func (c *verifyConfig) run(ctx context.Context, formats cdr.Options, decks *rating.Decks, stdout, stderr io.Writer) error {
 	rep, err := c.compare(ctx, formats, decks, stderr)
+	if err != nil && ctx.Err() != nil { // what the last one has written stays
+		return cannotTell{errors.New("interrupted: nothing was compared to the end")}
+	}
 	if c.metrics != "" {
 		if err := errors.Join(err, writeVerified(c.metrics, rep, time.Now())); err != nil {
 			return cannotTell{err}

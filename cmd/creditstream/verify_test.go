@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -233,4 +235,19 @@ func TestVerifyCannotTell(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	run.stop(t)
+}
+
+// Whoever interrupts it is told so, and what the last one has found stays in its file.
+func TestVerifyIsInterrupted(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	file := writeFile(t, "of the last one")
+	err := run(ctx, []string{"verify", "--brokers", "127.0.0.1:1", "--redis", "127.0.0.1:1", "--deck", "../../deploy/decks/sample", "--metrics", file}, io.Discard, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "interrupted") || exitCode(err) != 2 {
+		t.Errorf("%v", err)
+	}
+	if text, err := os.ReadFile(file); err != nil || string(text) != "of the last one" {
+		t.Errorf("%s (%v)", text, err)
+	}
 }
