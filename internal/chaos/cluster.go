@@ -191,6 +191,8 @@ func aofNumber(path string) int {
 	return n
 }
 
+var errNothingLost = errors.New("the master wrote nothing that its replica does not have")
+
 // failover lets a master write what its replica does not get, then kills it; the
 // replica is elected.
 func (s *servers) failover(ctx context.Context, f *Fault) (string, error) {
@@ -220,6 +222,9 @@ func (s *servers) failover(ctx context.Context, f *Fault) (string, error) {
 		return err
 	})
 	lost := replOffset(after) - replOffset(before)
+	if err == nil && lost <= 0 {
+		err = errNothingLost
+	}
 	return fmt.Sprintf("master %d, replica %d elected, %d bytes of writes lost", m.port, r.port, lost), errors.Join(err, s.startNode(ctx, m.node))
 }
 

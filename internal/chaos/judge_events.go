@@ -103,11 +103,18 @@ func readEvent(rec *Record) (*event, error) {
 	return e, nil
 }
 
+// A telling is an event that was told, and when.
+type telling struct {
+	id string
+	at int64
+}
+
 // events compares credit-alerts with what the commands and balances say.
 func (j *judge) events() {
 	said := map[string][]byte{}        // by id
-	told := map[string]string{}        // by account and key: the id
+	told := map[string]telling{}       // by account and key
 	crossings := map[string][]*event{} // by account, of those that say whether it is below zero
+	levels := map[string][]*event{}    // the same, of those that say which level it is at
 	for i := range j.logs.Alerts {
 		rec := &j.logs.Alerts[i]
 		e, err := readEvent(rec)
@@ -125,22 +132,26 @@ func (j *judge) events() {
 		}
 		said[e.id] = rec.Value
 		j.eventOne(rec, e, told)
-		if e.kind == "balance.depleted" || e.kind == "balance.restored" {
+		switch e.kind {
+		case "balance.depleted", "balance.restored":
 			crossings[e.account] = append(crossings[e.account], e)
+		case "balance.low", "balance.recovered":
+			levels[e.account] = append(levels[e.account], e)
 		}
 	}
 	for id, s := range j.accounts {
 		for key := range s.expected {
-			if told[id+" "+key] == "" {
+			if told[id+" "+key].id == "" {
 				j.find(CheckEvents, "%s: no event says %s", id, key)
 			}
 		}
 		j.crossed(s, crossings[id])
+		j.warned(s, levels[id])
 	}
 }
 
 // eventOne checks an event that has not been seen before.
-func (j *judge) eventOne(rec *Record, e *event, told map[string]string) {
+func (j *judge) eventOne(rec *Record, e *event, told map[string]telling) {
 	s := j.accounts[e.account]
 	topic := strings.TrimPrefix(rec.Headers["ce_source"], "/creditstream/")
 	if s == nil || !j.times[cause(topic, e.account, e.at)] {
@@ -167,13 +178,13 @@ func (j *judge) eventOne(rec *Record, e *event, told map[string]string) {
 		if !s.expected[key] {
 			j.find(CheckEvents, "%s: no command causes %s", e.id, key)
 		}
-		if told[e.account+" "+key] != "" {
+		if before := told[e.account+" "+key]; before.id != "" {
 			j.tally.EventsAbandoned++
-			if !j.logs.WentBack {
-				j.find(CheckEvents, "%s and %s say the same thing: %s", told[e.account+" "+key], e.id, key)
+			if !j.logs.excused(before.at, rec.AppendMillis) {
+				j.find(CheckEvents, "%s and %s say the same thing: %s", before.id, e.id, key)
 			}
 		}
-		told[e.account+" "+key] = e.id
+		told[e.account+" "+key] = telling{e.id, rec.AppendMillis}
 	}
 	if wrong {
 		j.find(CheckEvents, "%s: a balance of %s is none for it (%v)", e.id, decimal(e.balance), e.details)
@@ -189,7 +200,7 @@ func (j *judge) crossed(s *subject, all []*event) {
 	if below != (s.Balance().Sign() < 0) {
 		j.find(CheckEvents, "%s has %s, and the newest event says below zero: %t", s.ID, decimal(s.Balance()), below)
 	}
-	if j.logs.WentBack {
+	if len(j.logs.Backs) > 0 {
 		return
 	}
 	for i, e := range all {
@@ -202,4 +213,23 @@ func (j *judge) crossed(s *subject, all []*event) {
 			return
 		}
 	}
+}
+
+// warned checks that who is at or below a level in the end was told of it, and not
+// taken back since. What else must have been told depends on how calls and commands
+// interleaved.
+func (j *judge) warned(s *subject, all []*event) {
+	level := s.Reached()
+	if level == nil {
+		return
+	}
+	slices.SortFunc(all, func(a, b *event) int { return cmp.Compare(a.sequence, b.sequence) })
+	if len(all) > 0 {
+		newest := all[len(all)-1]
+		at, err := moneyOf(newest.details["threshold"])
+		if err == nil && (at.Cmp(level) < 0 || at.Cmp(level) == 0 && newest.kind == "balance.low") {
+			return
+		}
+	}
+	j.find(CheckEvents, "%s has %s, at or below its level of %s, and the newest event does not say so", s.ID, decimal(s.Balance()), decimal(level))
 }
