@@ -234,6 +234,14 @@ func TestJudgeAllowsAbandonedTimelines(t *testing.T) {
 		t.Error("a doubled debit is excused by a timeline")
 	}
 
+	// What the last event says may never have been so in the timeline that counts.
+	l = honest()
+	l.Backs = []int64{t0 + 40_000}
+	drop(&l.Alerts, 4)
+	if tally, findings = chaos.Judge(l); len(findings) > 0 || tally.StatesAbandoned != 1 {
+		t.Errorf("%+v, %v", tally, findings)
+	}
+
 	// Long before, or only afterwards, it excuses nothing.
 	for _, back := range []int64{t0 - 60_000, t0 + 200_000} {
 		l = honest()
