@@ -16,10 +16,12 @@ import (
 // Here are the other scripts: a caller that hears nothing asks again, and must come
 // to where it would have been.
 
-// clientBy returns a client whose connections are made by a wire.
+// clientBy returns a client whose connections are made by a wire. That of a cluster
+// repeats a lost call by itself, as often as it follows a redirection, and says nothing
+// of it: here it is not to follow any.
 func clientBy(w *world, way *wire) redis.UniversalClient {
 	opt := w.redis.Options()
-	opt.Dialer = way.dial
+	opt.Dialer, opt.MaxRedirects = way.dial, -1
 	return balance.Client(opt)
 }
 

@@ -71,7 +71,9 @@ type Store struct {
 // Client returns a Redis client with the settings that a store needs.
 func Client(opt *redis.UniversalOptions) redis.UniversalClient {
 	o := *opt
-	o.MaxRetries = -1              // a lost reply is a take-over; a repeat would only find that the mark has moved
+	// A lost reply is a take-over: a repeat would only find that the mark has moved.
+	// That of a cluster repeats a call all the same, up to MaxRedirects (3) times.
+	o.MaxRetries = -1
 	o.ContextTimeoutEnabled = true // else deadlines are ignored
 	if o.DialTimeout == 0 {
 		o.DialTimeout = 2 * time.Second

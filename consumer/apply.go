@@ -102,9 +102,6 @@ func (w *worker) cutCDRs(b *batch, indexes []int) int {
 
 // feed makes one call for each part, all in one round trip.
 func (w *worker) feed(ctx context.Context, b *batch, parts []part) ([]balance.Reply, error) {
-	if err := w.current(); err != nil { // it may have been long in coming here
-		return nil, err
-	}
 	for i := range parts {
 		w.lanes[parts[i].lane].call.Lock()
 	}
@@ -113,6 +110,9 @@ func (w *worker) feed(ctx context.Context, b *batch, parts []part) ([]balance.Re
 			w.lanes[parts[i].lane].call.Unlock()
 		}
 	}()
+	if err := w.current(); err != nil { // it may have been long in coming here
+		return nil, err
+	}
 	began := w.consumer.cfg.Now()
 	var replies []balance.Reply
 	if w.commands {

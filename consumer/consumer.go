@@ -162,6 +162,10 @@ func (c *Consumer) generation(stop context.Context, g *kafka.Generation) error {
 	}
 	c.hold(&workers)
 	defer c.hold(nil)
+	if len(workers) == 0 { // there are more members than partitions
+		<-stop.Done()
+		return nil
+	}
 
 	// hard ends a while after stop, or at once when a worker has failed for good.
 	hard, cancel := context.WithCancelCause(context.WithoutCancel(stop))
@@ -198,10 +202,13 @@ func (c *Consumer) generation(stop context.Context, g *kafka.Generation) error {
 	return err
 }
 
+// hold begins or ends a generation. What another waited for counts no more: its
+// workers take over first, and who has none waits for nothing.
 func (c *Consumer) hold(workers *[]*worker) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.workers = workers
+	c.away.Store(nil)
 	c.metrics.held.Set(0)
 	if workers != nil {
 		c.metrics.held.Set(float64(len(*workers)))

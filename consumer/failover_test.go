@@ -70,13 +70,7 @@ func TestIdleLanesAreTrimmed(t *testing.T) {
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
-	req, topic, part := kmsg.NewDeleteRecordsRequest(), kmsg.NewDeleteRecordsRequestTopic(), kmsg.NewDeleteRecordsRequestTopicPartition()
-	part.Offset, topic.Topic = 1, w.cdrs // retention has come
-	topic.Partitions = append(topic.Partitions, part)
-	req.Topics = append(req.Topics, topic)
-	if _, err := req.RequestWith(t.Context(), w.kgo()); err != nil {
-		t.Fatal(err)
-	}
+	w.kafka.DeleteRecords(w.cdrs, 0, 1)
 	r = w.start()
 	until(t, "ready", func() bool { return r.failed() || r.Ready() == nil })
 	if r.failed() {

@@ -207,7 +207,7 @@ func (w *world) applyHeldUp(record []byte) {
 	w.gate.open.Store(&hold)
 	r := w.start()
 	w.produce(0, record)
-	until(w.t, "applied and held up", func() bool { return r.figure(w.t, "creditstream_consumer_outbox_entries") > 0 })
+	until(w.t, "applied and held up", func() bool { return len(w.redis.Keys("cs:*:outbox:"+w.cdrs+"/0")) > 0 })
 	if err := r.stop(); err != nil {
 		w.t.Fatal(err)
 	}

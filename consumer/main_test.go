@@ -77,6 +77,7 @@ type world struct {
 	confirm  time.Duration
 	formats  cdr.Options
 	current  func() error // nil: always
+	member   *lent        // nil: client
 	rater    interface {
 		Price(c *rating.CDR) (rating.Charge, error)
 	}
@@ -160,12 +161,16 @@ func (w *world) start() *running {
 	} else {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	r.Consumer = consumer.New(consumer.Config{
+	cfg := consumer.Config{
 		Client: w.client, Group: kafka.GroupConfig{ID: w.kafka.Name("g"), SessionTimeout: 6 * time.Second, JoinBackoff: 50 * time.Millisecond},
 		CDRTopic: w.cdrs, CommandTopic: w.topics.Commands, Store: w.store, Decoder: cdr.NewDecoder(w.formats), Rater: w.rater, Publisher: w.gate, Commander: w.commands,
 		Logger: logger, Registerer: r.registry, Now: time.Now, Current: w.current, Confirm: w.confirm,
 		FetchWait: 50 * time.Millisecond, Patience: 300 * time.Millisecond, StopGrace: time.Second,
-	})
+	}
+	if w.member != nil {
+		cfg.Client = w.member
+	}
+	r.Consumer = consumer.New(cfg)
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan error, 1)
 	go func() {

@@ -1,10 +1,16 @@
 package consumer_test
 
 import (
+	"context"
+	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -67,4 +73,88 @@ func TestRechargeGoesRoundTheLog(t *testing.T) {
 	until(t, "credit", func() bool { a, err := w.store.Account(t.Context(), "acme"); return err == nil && a.Balance() == 50 })
 	w.produce(0, w.call("acme", 30))
 	until(t, "second request", func() bool { return len(w.all(w.topics.RechargeRequests)) == 2 })
+}
+
+// A member that is given no partitions has nothing to wait for: it is ready.
+func TestMembersWithoutPartitionsAreReady(t *testing.T) {
+	w := newWorld(t)
+	var all []*running
+	for range partitions + 1 { // of two topics, which the group assigns alike
+		all = append(all, w.start())
+	}
+	idle := func() (n int) {
+		for _, r := range all {
+			if r.figure(t, "creditstream_consumer_partitions_held") == 0 {
+				n++
+			}
+		}
+		return n
+	}
+	until(t, "all are ready, one of them without partitions", func() bool {
+		for _, r := range all {
+			if r.Ready() != nil {
+				return false
+			}
+		}
+		return idle() == 1
+	})
+}
+
+// lent is a client whose group gives the member all partitions, and none once it is told to.
+type lent struct {
+	*kafka.Client
+
+	all  []kafka.TopicPartition
+	none chan struct{}
+}
+
+func (l *lent) RunGroup(ctx context.Context, _ kafka.GroupConfig, run func(context.Context, *kafka.Generation) error) error {
+	first, end := context.WithCancel(ctx)
+	defer end()
+	go func() {
+		<-l.none
+		end()
+	}()
+	commit := func(map[string]map[int]int64) error { return nil }
+	if err := run(first, kafka.NewGeneration(first, 1, l.all, commit)); err != nil {
+		return err
+	}
+	return run(ctx, kafka.NewGeneration(ctx, 2, nil, commit))
+}
+
+// severed has calls to Redis fail while it is on.
+type severed struct{ on atomic.Bool }
+
+func (*severed) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (*severed) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (s *severed) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if !s.on.Load() {
+			return next(ctx, cmds)
+		}
+		for _, c := range cmds {
+			c.SetErr(io.ErrUnexpectedEOF)
+		}
+		return io.ErrUnexpectedEOF
+	}
+}
+
+// What a member waited for when it lost its partitions, it waits for no more.
+func TestAMemberThatLostItsPartitionsIsReady(t *testing.T) {
+	w := newWorld(t)
+	member := &lent{Client: w.client, none: make(chan struct{})}
+	for p := range partitions {
+		for _, topic := range []string{w.cdrs, w.topics.Commands} {
+			member.all = append(member.all, kafka.TopicPartition{Topic: topic, Partition: p})
+		}
+	}
+	w.member = member
+	s := &severed{}
+	w.rdb.AddHook(s)
+	r := w.start()
+	until(t, "it is ready", func() bool { return r.Ready() == nil })
+	s.on.Store(true)
+	until(t, "it waits for Redis", func() bool { err := r.Ready(); return err != nil && strings.Contains(err.Error(), "waiting for Redis") })
+	close(member.none)
+	until(t, "it is ready without partitions", func() bool { return r.Ready() == nil })
 }

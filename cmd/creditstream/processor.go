@@ -196,6 +196,11 @@ func (p *processor) stream(ctx context.Context) error {
 		}
 		return err
 	}
+	return p.flow(ctx, partitions)
+}
+
+// flow is stream after it has waited for Kafka and Redis.
+func (p *processor) flow(ctx context.Context, partitions int) error {
 	commands := alerts.NewCommands(p.client, p.cfg.Topics.Commands, p.commandPartition)
 	publisher := alerts.New(kafka.NewWriter(p.client, kafka.WriterOptions{OnRetry: func(error) { p.writeRetries.Inc() }}), alerts.Topics{
 		Rated: p.cfg.Topics.Rated, Alerts: p.cfg.Topics.Alerts, RechargeRequests: p.cfg.Topics.RechargeRequests,

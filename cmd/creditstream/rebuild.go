@@ -106,7 +106,7 @@ func (r *rebuild) run(ctx context.Context) error {
 	working, stop := context.WithCancel(ctx)
 	defer stop()
 	streamed := make(chan error, 1)
-	go func() { streamed <- p.stream(working) }()
+	go func() { streamed <- r.stream(working) }()
 	watched := make(chan error, 1)
 	go func() { watched <- r.watch(working) }()
 	select {
@@ -121,6 +121,18 @@ func (r *rebuild) run(ctx context.Context) error {
 		err = errInterrupted
 	}
 	return err
+}
+
+// stream is that of the processor, after a look at how much there is to do.
+func (r *rebuild) stream(ctx context.Context) error {
+	partitions, err := r.processor.prepare(ctx)
+	if err != nil {
+		return dropCanceled(err)
+	}
+	if _, _, err := r.look(ctx); err != nil {
+		r.cannotTell(ctx, err) // watch looks again
+	}
+	return r.processor.flow(ctx, partitions)
 }
 
 func dropCanceled(err error) error {
@@ -167,14 +179,20 @@ func (r *rebuild) watch(ctx context.Context) error {
 		}
 		applied, caughtUp, err := r.look(ctx)
 		switch {
-		case err != nil && ctx.Err() == nil:
-			r.processor.log.WarnContext(ctx, "cannot tell how far the rebuild is", slog.Any("error", err))
-			continue
+		case err != nil:
+			r.cannotTell(ctx, err)
 		case caughtUp:
 			r.bar.clear()
 			return nil
+		default:
+			r.show(ctx, applied-r.from)
 		}
-		r.show(ctx, applied-r.from)
+	}
+}
+
+func (r *rebuild) cannotTell(ctx context.Context, err error) {
+	if ctx.Err() == nil {
+		r.processor.log.WarnContext(ctx, "cannot tell how far the rebuild is", slog.Any("error", err))
 	}
 }
 

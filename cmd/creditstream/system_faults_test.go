@@ -157,7 +157,7 @@ func ownRedis(t *testing.T) *redisserver.Server {
 }
 
 // restart starts a server that has ended again at its address, on a directory.
-func restart(t *testing.T, s *redisserver.Server, dir string) *redisserver.Server {
+func restart(t *testing.T, s *redisserver.Server, dir string, args ...string) *redisserver.Server {
 	t.Helper()
 	_, port, err := net.SplitHostPort(s.Addr())
 	if err != nil {
@@ -167,12 +167,12 @@ func restart(t *testing.T, s *redisserver.Server, dir string) *redisserver.Serve
 	if err != nil {
 		t.Fatal(err)
 	}
-	return startRedis(t, redisserver.Options{Dir: dir, Port: n})
+	return startRedis(t, redisserver.Options{Dir: dir, Port: n}, args...)
 }
 
-func startRedis(t *testing.T, opt redisserver.Options) *redisserver.Server {
+func startRedis(t *testing.T, opt redisserver.Options, args ...string) *redisserver.Server {
 	t.Helper()
-	opt.Args = []string{"--appendfsync", "always"}
+	opt.Args = append([]string{"--appendfsync", "always"}, args...)
 	s, err := redisserver.Start(t.Context(), opt)
 	if err != nil {
 		t.Fatal(err)
@@ -250,15 +250,31 @@ type forgetful struct {
 	every   int64
 	scripts atomic.Int64
 	dropped atomic.Int64
+	stalled chan struct{} // not nil: the answer never comes instead, and this is closed
 }
 
 func newForgetful(t *testing.T, to string, every int64) *forgetful {
+	t.Helper()
+	f := &forgetful{every: every}
+	f.listen(t, to)
+	return f
+}
+
+// newStalling returns one that loses nothing, but stalls at a script.
+func newStalling(t *testing.T, to string, at int64) *forgetful {
+	t.Helper()
+	f := &forgetful{every: at, stalled: make(chan struct{})}
+	f.listen(t, to)
+	return f
+}
+
+func (f *forgetful) listen(t *testing.T, to string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &forgetful{addr: l.Addr().String(), every: every}
+	f.addr = l.Addr().String()
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
@@ -269,7 +285,6 @@ func newForgetful(t *testing.T, to string, every int64) *forgetful {
 			go f.pipe(c, to)
 		}
 	}()
-	return f
 }
 
 func (f *forgetful) pipe(client net.Conn, to string) {
@@ -306,8 +321,13 @@ func (f *forgetful) pipe(client net.Conn, to string) {
 			return
 		}
 		if lose.Load() {
-			f.dropped.Add(1)
-			return
+			if f.dropped.Add(1) == 1 && f.stalled != nil {
+				close(f.stalled)
+			}
+			if f.stalled == nil {
+				return
+			}
+			continue
 		}
 		if _, err := io.Copy(client, bytes.NewReader(buf[:n])); err != nil {
 			return

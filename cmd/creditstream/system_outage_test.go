@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,9 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/creditstream/creditstream/internal/sandbox/broker"
+	"github.com/creditstream/creditstream/internal/sandbox/redisserver"
 )
 
 // unready waits until the processor says that it waits.
@@ -149,4 +152,49 @@ func TestWaitsForKafkaAndGoesOnByItself(t *testing.T) {
 	if code := proc.wait(t, 10*time.Second); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
+}
+
+// A primary that has lost its replicas takes no writes, if it is told so: the stream
+// waits, and goes on when one is back.
+func TestWaitsForReplicas(t *testing.T) {
+	server := ownRedis(t) // has a replica, which is killed
+	_, port, err := net.SplitHostPort(server.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	replica := startRedis(t, redisserver.Options{Dir: filepath.Join(t.TempDir(), "replica")}, "--replicaof", "127.0.0.1", port)
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	t.Cleanup(func() { _ = rdb.Close() })
+	for _, setting := range [][2]string{{"min-replicas-to-write", "1"}, {"min-replicas-max-lag", "2"}} {
+		if err := rdb.ConfigSet(t.Context(), setting[0], setting[1]).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := newPlantOn(t, []string{server.Addr()}, 0)
+	r := rand.New(rand.NewPCG(10, 10))
+	proc := p.processor(p.http)
+	awaitReady(t, proc, "http://"+p.http)
+	p.create("acme", "")
+	p.topUp("acme", "first", "40.00")
+	replica.Kill()
+	await(t, 20*time.Second, "writes to be refused", func() error {
+		err := rdb.Set(t.Context(), "probe", 1, 0).Err()
+		switch {
+		case err == nil:
+			return errors.New("a write is taken")
+		case strings.HasPrefix(err.Error(), "NOREPLICAS"):
+			return nil
+		}
+		return err
+	})
+	for range 200 {
+		p.send(r, 0, p.cdr(r, "acme"))
+	}
+	p.unready()
+	few(t, proc)
+	restart(t, replica, replica.Dir(), "--replicaof", "127.0.0.1", port)
+	awaitReady(t, proc, "http://"+p.http)
+	p.settled()
+	p.verify()
+	proc.stop(t)
 }

@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/creditstream/creditstream/internal/kafka"
 )
@@ -224,112 +222,15 @@ func TestVerifyCannotTell(t *testing.T) {
 	wants(t, p.tool(2, "verify", "--redis", freeAddr(t), "--deck", p.deck), "read cs:meta")
 
 	// The beginning of a log is gone: rated-cdrs has it.
-	p.deleteRecords("cdrs", 0, 10)
+	p.kafka.DeleteRecords(p.topic("cdrs"), 0, 10)
 	v := p.verifies(0)
 	if v.Verdict != "well" || v.Rated == 0 {
 		t.Errorf("%+v", v)
 	}
-	p.deleteRecords("rated-cdrs", 1, 1)
+	p.kafka.DeleteRecords(p.topic("rated-cdrs"), 1, 1)
 	v = p.verifies(2)
 	if v.Verdict != "unknown" || !strings.Contains(v.Unverified, "cdrs/0 begins at 10, and rated-cdrs/1, which would have it, begins at 1") {
 		t.Errorf("%+v", v)
 	}
 	run.stop(t)
-}
-
-// rebuilds runs `creditstream rebuild`.
-func (p *plant) rebuilds(code int, want string) {
-	p.t.Helper()
-	out := p.tool(code, "rebuild", "--redis", strings.Join(p.redis, ","), "--deck", p.deck, "--session-timeout", "1s", "--partitions", "4", "--shards", "16")
-	wants(p.t, out, want)
-}
-
-// Redis is emptied; a processor refuses it, a rebuild fills it, and nothing is paid
-// for again.
-func TestRebuild(t *testing.T) {
-	server := ownRedis(t) // is spoiled
-	p := newPlantOn(t, []string{server.Addr()}, 0)
-	run := p.processor(p.http)
-	awaitReady(t, run, "http://"+p.http)
-	stop := p.pay(rand.New(rand.NewPCG(1, 1)), "tenant-0")
-	p.traffic(1500)
-	p.settled()
-	stop()
-	p.verify()
-	balances := func() string {
-		t.Helper()
-		var all strings.Builder
-		for _, a := range names(12) {
-			_, _ = all.WriteString(must(t, http.MethodGet, "http://"+p.http+"/v1/accounts/"+a, nil, "") + "\n")
-		}
-		return all.String()
-	}
-	before, requests, rated := balances(), len(p.read("recharge-requests")), p.read("rated-cdrs")
-	p.rebuilds(0, "nothing to do")
-	run.kill()
-
-	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	t.Cleanup(func() { _ = rdb.Close() })
-	if err := rdb.FlushAll(t.Context()).Err(); err != nil {
-		t.Fatal(err)
-	}
-	refused := p.processor(p.http)
-	if code := refused.wait(t, 30*time.Second); code != 1 {
-		t.Errorf("exit code %d", code)
-	}
-	wants(t, p.kafka.Bare(refused.out.String()), "database 0, is empty, but the consumer group \"creditstream\" has already consumed cdrs (0 up to ",
-		" and credit-commands (", "creditstream rebuild", "--accept-empty-redis", "another --group")
-	if n, err := rdb.DBSize(t.Context()).Result(); err != nil || n != 0 {
-		t.Errorf("%d keys after a refusal (%v)", n, err)
-	}
-	if err := rdb.Set(t.Context(), "other", "x", 0).Err(); err != nil {
-		t.Fatal(err)
-	}
-	p.rebuilds(1, "is not empty and holds no balances of creditstream (1 key)")
-	if err := rdb.Del(t.Context(), "other").Err(); err != nil {
-		t.Fatal(err)
-	}
-	p.rebuilds(0, "rebuilt: ")
-	if v := p.verifies(0); v.Verdict != "well" {
-		t.Errorf("%+v", v)
-	}
-	run = p.processor(p.http)
-	awaitReady(t, run, "http://"+p.http)
-	if after := balances(); after != before {
-		t.Errorf("before:\n%s\nafter:\n%s", before, after)
-	}
-	p.verify()
-	if again := len(p.read("recharge-requests")); again != requests {
-		t.Errorf("%d payments were requested, then %d", requests, again)
-	}
-	// Of two copies of a call, another may count by now.
-	price := func(r kafka.Record) string { return strings.ReplaceAll(string(r.Value), `"duplicate"`, `"charged"`) }
-	known := map[string]bool{}
-	for _, r := range rated {
-		known[price(r)] = true
-	}
-	for _, r := range p.read("rated-cdrs") {
-		if !strings.Contains(string(r.Value), `"charge":"0.000000"`) && !known[price(r)] {
-			t.Errorf("rated otherwise: %s", r.Value)
-		}
-	}
-	run.stop(t)
-}
-
-// deleteRecords deletes the beginning of a partition, as retention does.
-func (p *plant) deleteRecords(topic string, partition int32, before int64) {
-	p.t.Helper()
-	c, err := kgo.NewClient(kgo.SeedBrokers(p.brokers...))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer c.Close()
-	req, one, part := kmsg.NewDeleteRecordsRequest(), kmsg.NewDeleteRecordsRequestTopic(), kmsg.NewDeleteRecordsRequestTopicPartition()
-	part.Partition, part.Offset = partition, before
-	one.Topic, one.Partitions = p.topic(topic), append(one.Partitions, part)
-	req.Topics = append(req.Topics, one)
-	res, err := req.RequestWith(p.t.Context(), c)
-	if err != nil || res.Topics[0].Partitions[0].ErrorCode != 0 {
-		p.t.Fatalf("%+v %v", res, err)
-	}
 }

@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/creditstream/creditstream/alerts"
 	"github.com/creditstream/creditstream/balance"
@@ -353,7 +351,7 @@ func TestARatedRecordThatMayHaveExpired(t *testing.T) {
 	if r := w.correct(w.config(), w.call("4", "acme", 30))[0]; !errors.Is(r.Err, corrections.ErrNeverRated) {
 		t.Errorf("nothing is deleted: %+v", r)
 	}
-	w.forget(0, 1) // and the topic keeps 7 days, the default of Kafka
+	w.kafka.DeleteRecords(w.topics.Rated, 0, 1) // and the topic keeps 7 days, the default of Kafka
 	for id, value := range map[string]string{"2": old, "4": w.call("4", "acme", 30)} {
 		expired, ok := errors.AsType[*corrections.ExpiredError](w.correct(w.config(), value)[0].Err)
 		if age := time.Since(expired.Whole).Hours() / 24; !ok || age < 6.9 || age > 7.1 {
@@ -364,7 +362,7 @@ func TestARatedRecordThatMayHaveExpired(t *testing.T) {
 	if r := w.correct(w.config(), recent)[0]; !errors.Is(r.Err, corrections.ErrNeverRated) {
 		t.Errorf("of an hour ago: %+v", r)
 	}
-	w.forget(0, -1)
+	w.kafka.DeleteRecords(w.topics.Rated, 0, -1)
 	if r := w.correct(w.config(), recent)[0]; !errors.Is(r.Err, corrections.ErrNeverRated) {
 		t.Errorf("of an hour ago, in an idle topic: %+v", r)
 	}
@@ -383,24 +381,6 @@ func TestWhatIsNoRatedRecord(t *testing.T) {
 	w.want(w.call("1", "acme", 40), "1.000000", "0.400000", "0.600000")
 	if s := w.strange; s.Records != 2 || s.First == nil || !strings.HasPrefix(s.First.Error(), w.topics.Rated+"/1/") {
 		t.Errorf("%+v", s)
-	}
-}
-
-// forget deletes the rated records of a partition before an offset; all of them, if it is -1.
-func (w *world) forget(partition int32, before int64) {
-	w.t.Helper()
-	c, err := kgo.NewClient(kgo.SeedBrokers(w.kafka.Brokers()...))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer c.Close()
-	req, one, part := kmsg.NewDeleteRecordsRequest(), kmsg.NewDeleteRecordsRequestTopic(), kmsg.NewDeleteRecordsRequestTopicPartition()
-	part.Partition, part.Offset = partition, before
-	one.Topic, one.Partitions = w.topics.Rated, append(one.Partitions, part)
-	req.Topics = append(req.Topics, one)
-	res, err := req.RequestWith(w.t.Context(), c)
-	if err != nil || res.Topics[0].Partitions[0].ErrorCode != 0 {
-		w.t.Fatalf("%+v %v", res, err)
 	}
 }
 

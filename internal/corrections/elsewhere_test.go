@@ -95,8 +95,8 @@ func TestNotAnsweredAfterAll(t *testing.T) {
 	}
 	w.answered = first
 	w.want(w.call("1", "acme", 100), "0.000000", "1.000000", "-1.000000") // it was, after all
-	w.forget(0, -1)
-	w.forget(1, -1)
+	w.kafka.DeleteRecords(w.topics.Rated, 0, -1)
+	w.kafka.DeleteRecords(w.topics.Rated, 1, -1)
 	r = w.correct(w.config(), unanswered("1", "acme"))[0]
 	if _, ok := errors.AsType[*corrections.ExpiredError](r.Err); !ok || !strings.Contains(r.Err.Error(), "it has no answer time") {
 		t.Errorf("%+v", r)

@@ -148,9 +148,9 @@ func TestReasonsToDeny(t *testing.T) {
 
 func TestNothingKeepsAnEmergencyCall(t *testing.T) {
 	t.Parallel()
-	p := newPurse(t)
+	p := newLonePurse(t)
 	p.server.Kill()
-	c := switchboard(t, p, func(o *httpapi.Options) { o.Rater = new(rating.Decks) })
+	c := switchboard(t, p.purse, func(o *httpapi.Options) { o.Rater = new(rating.Decks) })
 	c.change(func() { c.notReady = errAway })
 	for _, body := range []string{
 		`{"kind":"emergency"}`,
@@ -163,11 +163,11 @@ func TestNothingKeepsAnEmergencyCall(t *testing.T) {
 
 func TestWhileRedisIsAway(t *testing.T) {
 	t.Parallel()
-	p := newPurse(t)
+	p := newLonePurse(t)
 	p.open("acme", "USD", "-5", balance.Settings{})
 	p.server.Kill()
 	lenient := func(o *httpapi.Options) { o.Authorize.AllowWhenAway, o.Authorize.MaxSeconds = true, 600 }
-	strict, allows := switchboard(t, p), switchboard(t, p, lenient)
+	strict, allows := switchboard(t, p.purse), switchboard(t, p.purse, lenient)
 	strict.do(ask, london("acme")).told("denied balances_unavailable")
 	strict.do(ask, `{"account":"acme","kind":"user_in"}`).told("denied balances_unavailable")
 	allows.do(ask, london("acme")).told("600 balances_unavailable")
@@ -196,9 +196,9 @@ func TestAnUnknownAccountIsBelievedOnlyWhenReady(t *testing.T) {
 // not wait for it.
 func TestASilentRedisIsAway(t *testing.T) {
 	t.Parallel()
-	p := newPurse(t)
+	p := newLonePurse(t)
 	p.open("acme", "USD", "5", balance.Settings{})
-	c := switchboard(t, p, func(o *httpapi.Options) { o.Authorize.Patience = 50 * time.Millisecond })
+	c := switchboard(t, p.purse, func(o *httpapi.Options) { o.Authorize.Patience = 50 * time.Millisecond })
 	c.do(ask, london("acme")).told("14400")
 	p.silent()
 	began := time.Now()
@@ -213,9 +213,9 @@ var commandStats = regexp.MustCompile(`cmdstat_(\S+):calls=(\d+)`)
 
 func TestOneReadOfRedis(t *testing.T) {
 	t.Parallel()
-	p := newPurse(t)
+	p := newLonePurse(t)
 	p.open("acme", "USD", "1", balance.Settings{BlockedPrefixes: &balance.Nullable[[]string]{Value: []string{"33"}}})
-	c := switchboard(t, p)
+	c := switchboard(t, p.purse)
 	c.do(ask, london("acme")).told("5000") // connections are open now
 	calls := func() map[string]int {
 		n := map[string]int{}

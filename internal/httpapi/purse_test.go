@@ -9,6 +9,7 @@ import (
 	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/internal/httpapi"
 	"github.com/creditstream/creditstream/internal/sandbox/redisserver"
+	"github.com/creditstream/creditstream/internal/sandbox/testserver"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -16,23 +17,35 @@ import (
 type purse struct {
 	*testing.T
 	*balance.Store
-	server *redisserver.Server
-	silent func()        // from now on the server answers nobody
-	reads  func() string // how often it has been asked, by command
-	mark   balance.Mark
-	next   int64
+	mark balance.Mark
+	next int64
 }
 
 func newPurse(t *testing.T) *purse {
 	t.Helper()
-	p := &purse{T: t, mark: balance.Mark{Name: "-", Last: balance.Last{Offset: -1}}}
-	var err error
-	if p.server, err = redisserver.Start(t.Context(), redisserver.Options{Dir: t.TempDir()}); err != nil {
+	rdb := balance.Client(testserver.NewRedis(t).Options())
+	t.Cleanup(func() { _ = rdb.Close() })
+	return purseOf(t)(balance.Open(t.Context(), rdb, purseOptions()))
+}
+
+// A lonePurse has a redis-server of its own, which may be killed.
+type lonePurse struct {
+	*purse
+	server *redisserver.Server
+	silent func()        // from now on the server answers nobody
+	reads  func() string // how often it has been asked, by command
+}
+
+func newLonePurse(t *testing.T) *lonePurse {
+	t.Helper()
+	server, err := redisserver.Start(t.Context(), redisserver.Options{Dir: t.TempDir()})
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(p.server.Kill)
-	rdb := balance.Client(p.server.ClientOptions())
+	t.Cleanup(server.Kill)
+	rdb := balance.Client(server.ClientOptions())
 	t.Cleanup(func() { _ = rdb.Close() })
+	p := &lonePurse{purse: purseOf(t)(balance.Open(t.Context(), rdb, purseOptions())), server: server}
 	p.silent = func() {
 		if err := rdb.Do(t.Context(), "CLIENT", "PAUSE", 60_000, "ALL").Err(); err != nil {
 			t.Fatal(err)
@@ -45,14 +58,25 @@ func newPurse(t *testing.T) *purse {
 		}
 		return info
 	}
-	p.Store, err = balance.Open(t.Context(), rdb, balance.Options{
+	return p
+}
+
+func purseOptions() balance.Options {
+	return balance.Options{
 		Shards: 1, CommandPartitions: 1, CDRTopic: "cdrs", CommandTopic: "credit-commands",
 		Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return quotedAt },
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
-	return p
+}
+
+// purseOf takes what Open returns.
+func purseOf(t *testing.T) func(store *balance.Store, err error) *purse {
+	t.Helper()
+	return func(store *balance.Store, err error) *purse {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &purse{T: t, Store: store, mark: balance.Mark{Name: "-", Last: balance.Last{Offset: -1}}}
+	}
 }
 
 // do applies a command that has to be accepted.

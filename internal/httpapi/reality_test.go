@@ -4,34 +4,16 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/internal/httpapi"
-	"github.com/creditstream/creditstream/internal/sandbox/redisserver"
+	"github.com/creditstream/creditstream/internal/sandbox/testserver"
 )
 
-var (
-	server   *redisserver.Server
-	database atomic.Int64 // each test has a database of its own
-)
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "httpapi")
-	if err == nil {
-		server, err = redisserver.Start(context.Background(), redisserver.Options{Dir: dir, Args: []string{"--databases", "1000"}})
-	}
-	if err != nil {
-		panic(fmt.Sprintf("tests of money need a redis-server: %v", err))
-	}
-	m.Run()
-	server.Kill()
-	_ = os.RemoveAll(dir)
-}
+func TestMain(m *testing.M) { testserver.Run(m) }
 
 const shards = 8
 
@@ -52,7 +34,7 @@ type reality struct {
 func startReal(t *testing.T, options ...func(*httpapi.Options)) *reality {
 	t.Helper()
 	r := &reality{now: time.Date(2026, 11, 22, 7, 0, 0, 0, time.UTC), ends: map[int]int64{}, marks: map[int]balance.Mark{}, cdrs: map[int]balance.Mark{}}
-	rdb := server.Client(int(database.Add(1) % 1000))
+	rdb := balance.Client(testserver.NewRedis(t).Options())
 	t.Cleanup(func() { _ = rdb.Close() })
 	var err error
 	r.store, err = balance.Open(t.Context(), rdb, balance.Options{

@@ -304,7 +304,7 @@ func TestFetchOutOfRange(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	deleteBefore(t, b, topic, 4)
+	b.DeleteRecords(topic, 0, 4)
 	for _, asked := range []int64{0, 3, 7} {
 		_, err := c.Fetch(testContext(t), topic, 0, asked, kafka.FetchOptions{})
 		var out *kafka.OffsetOutOfRangeError

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/creditstream/creditstream/internal/kafka"
 	"github.com/creditstream/creditstream/internal/sandbox/broker"
@@ -80,23 +79,9 @@ func TestScanHasBounds(t *testing.T) {
 	if n != 3 {
 		t.Errorf("%d records, want 3", n)
 	}
-	deleteBefore(t, b, topic, 2)
+	b.DeleteRecords(topic, 0, 2)
 	if got := scan(t, c, topic, 0, ""); len(got) != 4 || got[0] != "0002" {
 		t.Errorf("after a deletion: %v", got)
-	}
-}
-
-func deleteBefore(t *testing.T, b cluster, topic string, offset int64) {
-	t.Helper()
-	p := kmsg.NewDeleteRecordsRequestTopicPartition()
-	p.Partition, p.Offset = 0, offset
-	ask := kmsg.NewDeleteRecordsRequestTopic()
-	ask.Topic, ask.Partitions = topic, []kmsg.DeleteRecordsRequestTopicPartition{p}
-	req := kmsg.NewPtrDeleteRecordsRequest()
-	req.Topics = []kmsg.DeleteRecordsRequestTopic{ask}
-	res, err := req.RequestWith(testContext(t), foreign(t, b))
-	if err != nil || res.Topics[0].Partitions[0].ErrorCode != 0 {
-		t.Fatal(res, err)
 	}
 }
 

@@ -20,27 +20,21 @@ func (w *world) check() {
 	for _, name := range w.names {
 		p := accounts[name]
 		if p == nil {
-			p = &replayed{Account: oracle.New(name)}
+			p = oracle.New(name)
 		}
 		p.Call(charges[name])
-		w.checkAccount(p.Account)
+		w.checkAccount(p)
 	}
+	w.checkAbsent(accounts)
 	w.checkUsage(charges)
 	w.checkEvents()
 	w.checkPayments(accounts)
 }
 
-// replayed is an account after its commands, and when it began to be.
-type replayed struct {
-	*oracle.Account
-
-	created int64 // append time, ms
-}
-
 // replay has the oracle live through the commands. Expiries and requests are
 // checked where they stand in the log.
-func (w *world) replay() map[string]*replayed {
-	out := map[string]*replayed{}
+func (w *world) replay() map[string]*oracle.Account {
+	out := map[string]*oracle.Account{}
 	for p := range w.commands {
 		src := balance.Source{Topic: commandTopic, Partition: p}
 		for _, r := range w.log.all[src].records {
@@ -56,20 +50,17 @@ func (w *world) replay() map[string]*replayed {
 			}
 			a := out[c.Account]
 			if a == nil {
-				a = &replayed{Account: oracle.New(c.Account)}
+				a = oracle.New(c.Account)
 				out[c.Account] = a
 			}
 			w.step(a, c, r.AppendMillis)
-			if a.created == 0 && a.Currency != "" {
-				a.created = r.AppendMillis
-			}
 		}
 	}
-	maps.DeleteFunc(out, func(_ string, a *replayed) bool { return a.Currency == "" })
+	maps.DeleteFunc(out, func(_ string, a *oracle.Account) bool { return !a.Exists })
 	return out
 }
 
-func (w *world) step(a *replayed, c *balance.Command, at int64) {
+func (w *world) step(a *oracle.Account, c *balance.Command, at int64) {
 	n := a.N
 	if c.Type == balance.ExpireLot {
 		w.checkExpiry(a, c, at)
@@ -89,13 +80,13 @@ func (w *world) step(a *replayed, c *balance.Command, at int64) {
 
 // checkExpiry: a lot forfeits no more than it holds after all calls that were
 // appended before its end.
-func (w *world) checkExpiry(a *replayed, c *balance.Command, at int64) {
+func (w *world) checkExpiry(a *oracle.Account, c *balance.Command, at int64) {
 	for _, l := range a.Lots {
 		if l.Name() != c.Lot || l.Gone() {
 			continue
 		}
-		due := l.Expires() + w.grace().Milliseconds()
-		before := at - w.business(5*time.Second).Milliseconds() // decided some time before: what came since does not count
+		due := l.Expires() + w.grace().Milliseconds() - maxSkew.Milliseconds() // by a clock that is ahead
+		before := at - w.business(5*time.Second).Milliseconds()                // decided some time before: what came since does not count
 		spent := int64(0)
 		counted := map[string]bool{}
 		for p, c := range w.calls {
@@ -112,16 +103,18 @@ func (w *world) checkExpiry(a *replayed, c *balance.Command, at int64) {
 }
 
 // meaning is why a record is parked, or "".
-func (w *world) meaning(p place, c *call, a *replayed) string {
+func (w *world) meaning(p place, c *call, a *oracle.Account) string {
 	r := &w.log.all[p.source].records[p.offset]
 	switch {
 	case c.parked == "not_json":
 		return c.parked
 	case r.AppendMillis*1e6-c.answered > int64(w.window()):
 		return "too_old"
+	case c.answered-r.AppendMillis*1e6 > int64(24*time.Hour):
+		return "bad_field" // too far ahead
 	case c.parked != "" || c.free:
 		return c.parked
-	case a == nil || a.created > r.AppendMillis+slack.Milliseconds():
+	case a == nil || a.Created > r.AppendMillis+slack.Milliseconds():
 		return "unknown_account"
 	case c.charge > 0 && c.currency != a.Currency:
 		return "currency_mismatch"
@@ -131,7 +124,7 @@ func (w *world) meaning(p place, c *call, a *replayed) string {
 
 // checkRecords: every CDR has one outcome, the right one, and it is told. It
 // returns what accounts were charged.
-func (w *world) checkRecords(accounts map[string]*replayed) map[string]int64 {
+func (w *world) checkRecords(accounts map[string]*oracle.Account) map[string]int64 {
 	charged, copies := map[string]int{}, map[string]bool{}
 	sums := map[string]int64{}
 	places := slices.SortedFunc(maps.Keys(w.calls), func(a, b place) int {
@@ -187,7 +180,7 @@ func (w *world) outcome(shard int, p place) string {
 	for _, e := range w.redis.entries {
 		if !e.undone && e.shard == shard && e.source == p.source && e.first <= p.offset && p.offset < e.end {
 			found++
-			out = e.outcomes[p.offset]
+			out = e.of(w.calls[p], p.offset)
 		}
 	}
 	if found != 1 {
@@ -201,7 +194,7 @@ func (w *world) checkAccount(p *oracle.Account) {
 	key := func(kind string) string { return fmt.Sprintf("cs:{%d}:%s:%s", sh, kind, p.ID) }
 	h := w.redis.keys.hashes[key("acct")]
 	if len(h) == 0 {
-		if p.Currency != "" {
+		if p.Exists {
 			w.violation("account-lost", "%s", p.ID)
 		}
 		return
@@ -261,6 +254,17 @@ func (w *world) checkUsage(charges map[string]int64) {
 	}
 }
 
+// checkAbsent: what an entry says of accounts that do not exist is so in the log.
+func (w *world) checkAbsent(accounts map[string]*oracle.Account) {
+	for _, e := range w.redis.entries {
+		for id, until := range e.unknown {
+			if a := accounts[id]; a != nil && a.Created < until {
+				w.violation("absent-though-there", "%s at %d: %s is there since %d, not from %d on", e.source, e.first, id, a.Created, until)
+			}
+		}
+	}
+}
+
 func (w *world) checkEvents() {
 	causes := map[string]bool{}
 	for _, e := range w.redis.entries {
@@ -279,7 +283,7 @@ func (w *world) checkEvents() {
 }
 
 // checkPayments: every request is one that the log holds, and says one thing.
-func (w *world) checkPayments(accounts map[string]*replayed) {
+func (w *world) checkPayments(accounts map[string]*oracle.Account) {
 	amounts := map[string]int64{}
 	for _, q := range w.requests {
 		id := fmt.Sprintf("%s/%d", q.account, q.n)

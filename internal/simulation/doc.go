@@ -19,12 +19,13 @@
 //
 // # What may happen, between any two steps
 //
-// An instance crashes, or stands still and goes on later; the group rebalances;
-// a node fails over and loses its last writes; all nodes are restored from an
-// older copy; a node is away; a request is refused, is lost, comes late after its
-// caller has given up, or its reply is lost; a batch is written twice. Customers
-// do something by hand, the switch repeats, disorders and garbles, and the
-// payment service answers late, twice, or not at all.
+// An instance crashes, stands still and goes on later, or does not know for a while
+// what records mean to others; the group rebalances; a node fails over, loses its
+// last writes and its scripts; all nodes are restored from an older copy; a node is
+// away; a request is refused, is lost, comes late after its caller has given up, or
+// its reply is lost; a batch is written twice. Clocks are wrong. Customers do
+// something by hand, the switch repeats, disorders and garbles, and the payment
+// service answers late, twice, unasked, or not at all.
 //
 // # What must hold
 //

@@ -19,10 +19,14 @@ import (
 	"github.com/creditstream/creditstream/rating"
 )
 
-// flat is a rater: a micro per millisecond and thousand, in euros where the callee is.
-type flat struct{}
-
-func (flat) Price(c *rating.CDR) (rating.Charge, error) {
+// Price has an instance be its rater: a micro per millisecond and thousand, in euros
+// where the callee is.
+func (i *instance) Price(c *rating.CDR) (rating.Charge, error) {
+	i.w.mu.Lock()
+	if i.unsureNow() {
+		i.w.violation("judged-unsure", "%s prices a call", i.name)
+	}
+	i.w.mu.Unlock()
 	switch {
 	case c.Callee == "+0":
 		return rating.Charge{}, &rating.Fault{Reason: rating.NoRate, Message: "no rate"}
@@ -39,6 +43,9 @@ func (w *world) start(name string) {
 	r, _ := w.draw("start " + name)
 	i := &instance{w: w, name: name, ended: make(chan struct{}), wake: make(chan struct{}, 1), ends: map[int]int64{}, refused: map[mark]bool{}, tookOver: map[mark]time.Time{}}
 	i.skew = time.Duration(r.IntN(200)-100) * time.Millisecond
+	if r.IntN(3) == 0 {
+		i.skew = time.Duration(r.Int64N(int64(2*maxSkew))) - maxSkew
+	}
 	i.ctx, i.cancel = context.WithCancel(w.ctx)
 	w.mu.Lock()
 	w.instances = append(w.instances, i)
@@ -67,13 +74,16 @@ func (i *instance) run() {
 	topics := alerts.Topics{
 		Rated: ratedTopic, Alerts: alertTopic, RechargeRequests: requestTopic, Commands: commandTopic, DeadLetters: letterTopic, DeadLetterPartitions: 1,
 	}
-	c := consumer.New(consumer.Config{
-		Client: i, CDRTopic: cdrTopic, CommandTopic: commandTopic, Store: store, Decoder: decoder, Rater: flat{},
+	stream := consumer.New(consumer.Config{
+		Client: i, CDRTopic: cdrTopic, CommandTopic: commandTopic, Store: store, Decoder: decoder, Rater: i, Current: i.current,
 		Publisher: publisher{alerts.New(i, topics, w.partitionOf, nil)}, Commander: commands, Logger: quietLogger, Now: i.now,
 		Rand:      i.spread,
 		FetchWait: 2 * time.Second, Confirm: time.Second, Patience: 1000 * time.Hour, StopGrace: 4 * time.Second,
 	})
-	err := c.Run(i.ctx)
+	w.mu.Lock()
+	i.stream = stream
+	w.mu.Unlock()
+	err := stream.Run(i.ctx)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err != nil && !i.dead && !i.leaving {
@@ -144,7 +154,7 @@ func (w *world) settle() {
 	w.say("the faults stop")
 	clear(w.redis.away)
 	for _, i := range w.instances {
-		i.mute = time.Time{}
+		i.mute, i.unsure = time.Time{}, time.Time{}
 	}
 	w.mu.Unlock()
 	w.group.rebalance("rest")
@@ -174,8 +184,8 @@ func (w *world) settle() {
 
 // busy says what is not yet done.
 func (w *world) busy() string {
-	if w.answers > 0 {
-		return "payments are under way"
+	if w.underWay > 0 {
+		return "commands are under way"
 	}
 	if w.coming > 0 {
 		return "processes are yet to come"
@@ -183,6 +193,14 @@ func (w *world) busy() string {
 	for _, i := range w.instances {
 		if time.Now().Before(i.stalled) {
 			return i.name + " stands still"
+		}
+	}
+	for _, i := range w.live() {
+		if i.stream == nil {
+			return i.name + " has not begun"
+		}
+		if err := i.stream.Ready(); err != nil {
+			return i.name + " is not ready: " + err.Error()
 		}
 	}
 	for _, src := range w.sources() {
@@ -226,15 +244,24 @@ func (w *world) schedule() {
 	}
 	for _, a := range w.names {
 		r, name := w.draw("create")
-		when := time.Duration(r.Int64N(int64(w.work) / 3))
-		if r.IntN(2) == 0 {
-			when /= 10
+		when := time.Duration(r.Int64N(int64(w.work)))
+		switch r.IntN(8) {
+		case 0:
+		case 1, 2, 3:
+			when /= 3
+		default:
+			when /= 30
 		}
 		at(when, name, func() { w.command(w.settings(r, a, "USD")) })
-		// calls about when the account begins, as far as the brokers' clocks tell
-		for range r.IntN(4) {
+		// calls before the account begins, half of them about then, as far as the
+		// brokers' clocks tell
+		for range r.IntN(4) * r.IntN(5) {
 			r, name := w.draw("early call")
-			at(when-time.Duration(r.Int64N(int64(2*slack)/w.speed+1)), name, func() { w.ringOf(r, w.newCallOf(r, a)) })
+			early := time.Duration(r.Int64N(int64(2*slack)/w.speed + 1))
+			if r.IntN(2) == 0 {
+				early = time.Duration(r.Int64N(int64(3 * time.Second)))
+			}
+			at(when-early, name, func() { w.ringOf(r, w.newCallOf(r, a)) })
 		}
 	}
 	for range w.records {

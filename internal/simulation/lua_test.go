@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,6 +51,7 @@ func loadScript(text string) string {
 type interpreter struct {
 	l    *lua.LState
 	call func(args []string) any // redis.call
+	keys []string                // of the script that runs
 }
 
 var interpreters = sync.Pool{New: func() any { return newInterpreter() }}
@@ -69,6 +71,7 @@ func (in *interpreter) run(sha string, keys, args []string) (any, error) {
 	if proto == nil {
 		return nil, serverError("NOSCRIPT No matching script")
 	}
+	in.keys = keys
 	in.l.SetGlobal("KEYS", in.table(keys))
 	in.l.SetGlobal("ARGV", in.table(args))
 	in.l.Push(in.l.NewFunctionFromProto(proto))
@@ -99,6 +102,9 @@ func (in *interpreter) redisCall(l *lua.LState) int {
 		default:
 			l.RaiseError("redis.call: argument %d is %s", i+1, v.Type())
 		}
+	}
+	if !slices.Contains(in.keys, args[1]) { // while its slot moves, a cluster would not have it
+		l.RaiseError("redis.call: %s of a key that is not declared: %s", args[0], args[1])
 	}
 	l.Push(in.toLua(in.call(args)))
 	return 1

@@ -17,7 +17,12 @@ func (w *world) mishap(r *rand.Rand) {
 	}
 	i := live[r.IntN(len(live))]
 	long := time.Duration(r.Int64N(int64(5 * time.Second)))
-	switch r.IntN(9) {
+	switch r.IntN(10) {
+	case 9:
+		w.mu.Lock()
+		i.unsure = time.Now().Add(long)
+		w.say("FAULT %s does not know what records mean for %s", i.name, long)
+		w.mu.Unlock()
 	case 8:
 		w.haunt(r, live, i)
 	case 0:
@@ -129,4 +134,7 @@ func (w *world) failover(nodes []int, lost time.Duration) {
 	defer w.mu.Unlock()
 	w.say("FAULT redis nodes %v lose the last %s", nodes, lost)
 	w.redis.back(nodes, time.Now().Add(-lost))
+	for _, n := range nodes {
+		w.redis.bare[n] = true // scripts are not replicated
+	}
 }

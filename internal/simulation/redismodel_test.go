@@ -1,21 +1,15 @@
 package simulation_test
 
 import (
-	"context"
 	"crypto/sha1"
 	"encoding/hex"
 	"fmt"
-	"maps"
-	"net"
-	"os"
-	"path/filepath"
+	"math"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/creditstream/creditstream/balance"
 )
@@ -33,6 +27,7 @@ type redisModel struct {
 	keys    *keyspace
 	log     []write
 	away    map[int]time.Time // node -> until when
+	bare    map[int]bool      // nodes that have lost the scripts
 	entries []*entry          // result entries there ever were
 	wishes  []wish
 	highest map[mark]int64 // offset that a mark ever had
@@ -52,7 +47,7 @@ type mark struct {
 }
 
 func newRedisModel(w *world) *redisModel {
-	return &redisModel{w: w, keys: newKeyspace(), away: map[int]time.Time{}, highest: map[mark]int64{}}
+	return &redisModel{w: w, keys: newKeyspace(), away: map[int]time.Time{}, bare: map[int]bool{}, highest: map[mark]int64{}}
 }
 
 // shardOfKey is -1 for keys that belong to none.
@@ -76,6 +71,9 @@ func (m *redisModel) run(args []string) (any, error) {
 		reply := m.write(args)
 		m.w.opt.tape.record(args, reply)
 		return reply, nil
+	}
+	if m.bare[m.node(keyOf(args))] {
+		return nil, serverError("NOSCRIPT No matching script")
 	}
 	n := int(whole(args[2]))
 	in, _ := interpreters.Get().(*interpreter)
@@ -155,11 +153,21 @@ type entry struct {
 	first    int64
 	end      int64
 	outcomes map[int64]string // "parked why", "duplicate"
+	unknown  map[string]int64 // accounts that do not exist, and up to when
 	events   []event
 	requests []request
 	wishes   []wish
 	at       time.Time
 	undone   bool
+}
+
+// of is the outcome that the entry has for the record of a call: a line of its own,
+// or that of its account.
+func (e *entry) of(c *call, offset int64) string {
+	if _, absent := e.unknown[c.account]; absent && !c.free && e.outcomes[offset] == "" {
+		return "parked unknown_account"
+	}
+	return e.outcomes[offset]
 }
 
 // An event is one of an entry.
@@ -178,13 +186,27 @@ type wish struct {
 type request struct {
 	account   string
 	n, amount int64
+	offset    int64 // of the command that it is made from, in the request of an entry
+}
+
+// askedAt is the offset of the command that asks for a payment; it is the same in
+// every timeline.
+func (m *redisModel) askedAt(account string, n int64) int64 {
+	for _, e := range m.entries {
+		for _, q := range e.requests {
+			if q.account == account && q.n == n {
+				return q.offset
+			}
+		}
+	}
+	return math.MaxInt64
 }
 
 func (m *redisModel) appended(key, item string) *entry {
 	lines := strings.Split(strings.TrimSuffix(item, "\n"), "\n")
 	_, name, _ := strings.Cut(key, ":outbox:")
 	src, _ := sourceOf(name)
-	e := &entry{shard: shardOfKey(key), source: src, outcomes: map[int64]string{}, at: time.Now()}
+	e := &entry{shard: shardOfKey(key), source: src, outcomes: map[int64]string{}, unknown: map[string]int64{}, at: time.Now()}
 	head := strings.Fields(lines[1])
 	e.first, e.end = whole(head[0]), whole(head[1])
 	for _, line := range lines[2:] {
@@ -192,11 +214,13 @@ func (m *redisModel) appended(key, item string) *entry {
 		switch f[0] {
 		case "o":
 			e.outcomes[whole(f[1])] = strings.Join(f[2:], " ")
+		case "u":
+			e.unknown[f[1]] = whole(f[2])
 		case "e":
 			sum := sha1.Sum([]byte(line))
 			e.events = append(e.events, event{f[1] + "/" + f[2] + "/" + f[3] + "-" + hex.EncodeToString(sum[:6]), f[1], whole(f[3])})
 		case "p":
-			e.requests = append(e.requests, request{f[1], whole(f[2]), whole(f[3])})
+			e.requests = append(e.requests, request{f[1], whole(f[2]), whole(f[3]), whole(f[6])})
 		case "w":
 			h := m.keys.hashes[fmt.Sprintf("cs:{%d}:acct:%s", e.shard, f[1])]
 			e.wishes = append(e.wishes, wish{f[1], whole(f[2]), whole(h["funded"]), whole(h["forfeited"]), whole(h["spent"]), whole(h["trigger"])})
@@ -204,228 +228,6 @@ func (m *redisModel) appended(key, item string) *entry {
 	}
 	m.entries, m.wishes = append(m.entries, e), append(m.wishes, e.wishes...)
 	m.w.applied(e)
-	m.w.say("shard %d applies %s %d-%d %v %v %v", e.shard, src, e.first, e.end, e.outcomes, e.events, e.requests)
+	m.w.say("shard %d applies %s %d-%d %v %v %v %v", e.shard, src, e.first, e.end, e.outcomes, e.unknown, e.events, e.requests)
 	return e
-}
-
-// client returns what an instance reaches Redis by: go-redis, with requests of the
-// simulation instead of connections.
-func (i *instance) client() redis.UniversalClient {
-	rdb := redis.NewClient(&redis.Options{
-		Addr: "127.0.0.1:1", Protocol: 2, MaxRetries: -1, PoolSize: 1,
-		Dialer: func(context.Context, string, string) (net.Conn, error) { panic("the simulation has no network") },
-	})
-	rdb.AddHook(hook{i})
-	return rdb
-}
-
-type hook struct{ i *instance }
-
-// DialHook is never reached.
-func (hook) DialHook(redis.DialHook) redis.DialHook {
-	return func(context.Context, string, string) (net.Conn, error) { return nil, net.ErrClosed }
-}
-
-func (h hook) ProcessHook(redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		h.send(ctx, []redis.Cmder{cmd})
-		return cmd.Err()
-	}
-}
-
-func (h hook) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error {
-		asked := time.Now()
-		byNode := map[int][]redis.Cmder{}
-		for _, c := range cmds {
-			n := h.i.w.redis.node(keyOf(words(c)))
-			byNode[n] = append(byNode[n], c)
-		}
-		if len(byNode) == 1 {
-			h.send(ctx, cmds)
-		} else {
-			var wg sync.WaitGroup
-			for _, n := range slices.Sorted(maps.Keys(byNode)) {
-				wg.Go(func() { h.send(ctx, byNode[n]) })
-			}
-			wg.Wait()
-		}
-		for _, c := range cmds {
-			if c.Err() != nil {
-				return c.Err()
-			}
-		}
-		h.i.told(cmds, asked)
-		return nil
-	}
-}
-
-// told keeps which marks the instance was told to be others than it thought, until
-// a take-over tells it what they are. What was asked before that does not count.
-func (i *instance) told(cmds []redis.Cmder, asked time.Time) {
-	i.w.mu.Lock()
-	defer i.w.mu.Unlock()
-	for _, c := range cmds {
-		args := words(c)
-		name := scriptName(args[1])
-		argv := args[3+int(whole(args[2])):]
-		reply, _ := c.(*redis.Cmd).Val().([]any)
-		switch name {
-		case "take_over":
-			src, _ := sourceOf(argv[0])
-			m := mark{shardOfKey(keyOf(args)), src}
-			delete(i.refused, m)
-			i.tookOver[m] = time.Now()
-		case "confirm":
-			for k, ok := range reply {
-				src, _ := sourceOf(argv[4*k])
-				m := mark{shardOfKey(keyOf(args)), src}
-				if ok != int64(1) && asked.After(i.tookOver[m]) {
-					i.refused[m] = true
-				}
-			}
-		}
-	}
-}
-
-// send is one round trip to one node.
-func (h hook) send(ctx context.Context, cmds []redis.Cmder) {
-	all := make([][]string, len(cmds))
-	for k, c := range cmds {
-		all[k] = words(c)
-	}
-	switch all[0][0] { // what every start asks; nothing of it can fail here
-	case "SCRIPT":
-		set(cmds[0], loadScript(all[0][2]))
-		return
-	case "CONFIG":
-		cmds[0].(*redis.MapStringStringCmd).SetVal(map[string]string{"maxmemory-policy": "noeviction"})
-		return
-	case "INFO":
-		set(cmds[0], "")
-		return
-	}
-	m := h.i.w.redis
-	key := nameOf(all[0])
-	replies, errs := make([]any, len(cmds)), make([]error, len(cmds))
-	err := h.i.request(ctx, fmt.Sprintf("redis %d %s", m.node(keyOf(all[0])), key), func() error {
-		for k := range all {
-			replies[k], errs[k] = m.run(all[k])
-			if text := brief(replies[k], errs[k]); strings.Trim(text, "[1 ]") != "" {
-				h.i.w.say("%s %s %s -> %s", h.i.name, nameOf(all[k]), keyOf(all[k]), text)
-			}
-		}
-		return nil
-	})
-	for k, c := range cmds {
-		switch {
-		case err != nil:
-			c.SetErr(err)
-		case errs[k] != nil:
-			c.SetErr(errs[k])
-		case replies[k] == nil:
-			c.SetErr(redis.Nil)
-		default:
-			set(c, replies[k])
-		}
-	}
-}
-
-func brief(reply any, err error) string {
-	if err != nil {
-		return describe(err)
-	}
-	if l, ok := reply.([]any); ok && len(l) > 0 {
-		if l[0] == "OK" || l[0] == "LAG" { // the source that lags is one of several: which comes first is chance
-			return fmt.Sprint(l[0])
-		}
-	}
-	s := strings.ReplaceAll(fmt.Sprint(reply), "\n", "|")
-	return s[:min(len(s), 160)]
-}
-
-func words(c redis.Cmder) []string {
-	args := c.Args()
-	out := make([]string, len(args))
-	for i, a := range args {
-		out[i] = fmt.Sprint(a)
-	}
-	out[0] = strings.ToUpper(out[0])
-	return out
-}
-
-// keyOf is the first key of a command.
-func keyOf(args []string) string {
-	if args[0] == "EVALSHA" {
-		return args[3]
-	}
-	return args[1]
-}
-
-// set gives a command its reply.
-func set(c redis.Cmder, reply any) {
-	list, _ := reply.([]any)
-	switch c := c.(type) {
-	case *redis.Cmd:
-		c.SetVal(reply)
-	case *redis.StringCmd:
-		c.SetVal(fmt.Sprint(reply))
-	case *redis.ZSliceCmd:
-		var z []redis.Z
-		for i := 0; i+1 < len(list); i += 2 {
-			z = append(z, redis.Z{Member: list[i], Score: float64(whole(fmt.Sprint(list[i+1])))})
-		}
-		c.SetVal(z)
-	default:
-		panic(fmt.Sprintf("the simulation has no reply for %T", c))
-	}
-}
-
-// nameOf says what a command is: of a script its name and source.
-func nameOf(args []string) string {
-	if args[0] != "EVALSHA" {
-		return args[0]
-	}
-	n := 3 + int(whole(args[2]))
-	name := scriptName(args[1])
-	if n < len(args) {
-		if src, ok := sourceOf(args[n]); ok {
-			return name + " " + src.String()
-		}
-	}
-	return name
-}
-
-var scriptNames sync.Map // sha -> name
-
-// scriptName finds the file that a script ends with.
-func scriptName(sha string) string {
-	if name, ok := scriptNames.Load(sha); ok {
-		return name.(string)
-	}
-	scripts.Lock()
-	defer scripts.Unlock()
-	text := ""
-	for t, s := range scripts.byText {
-		if s == sha {
-			text = t
-		}
-	}
-	files, err := filepath.Glob("../../balance/lua/*.lua")
-	if err != nil || len(files) == 0 {
-		panic("no scripts beside the simulation")
-	}
-	name, last := "", -1
-	for _, f := range files {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			panic(err)
-		}
-		head, _, _ := strings.Cut(string(b), "\n")
-		if at := strings.LastIndex(text, head); at > last {
-			name, last = strings.TrimSuffix(filepath.Base(f), ".lua"), at
-		}
-	}
-	scriptNames.Store(sha, name)
-	return name
 }

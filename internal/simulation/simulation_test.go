@@ -2,6 +2,7 @@ package simulation_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -48,8 +49,10 @@ func TestSeeds(t *testing.T) {
 	n := min(runtime.NumCPU(), to-from)
 	verdicts := make(chan verdict)
 	done := make(chan error)
+	ctx, enough := context.WithCancel(t.Context())
+	defer enough()
 	for k := range n {
-		go func() { done <- startChild(fmt.Sprintf("%d:%d:%d", from+k, to, n), verdicts) }()
+		go func() { done <- startChild(ctx, fmt.Sprintf("%d:%d:%d", from+k, to, n), verdicts) }()
 	}
 	var failed []verdict
 	var sum verdict
@@ -58,13 +61,16 @@ func TestSeeds(t *testing.T) {
 		case v := <-verdicts:
 			if len(v.Wrong) > 0 {
 				failed = append(failed, v)
+				if *stopFlag {
+					enough()
+				}
 			}
 			sum.Runs += v.Runs
 			sum.Entries += v.Entries
 			sum.Faults += v.Faults
 		case err := <-done:
 			ended++
-			if err != nil {
+			if err != nil && ctx.Err() == nil {
 				t.Error(err)
 			}
 		}
@@ -74,7 +80,7 @@ func TestSeeds(t *testing.T) {
 		t.Errorf("seed %d: %s", v.Seed, v.Wrong[0])
 	}
 	t.Logf("%d seeds, %d failed; %d result entries, %d events and faults; %s", sum.Runs, len(failed), sum.Entries, sum.Faults, time.Since(began).Round(time.Second))
-	if sum.Runs != to-from {
+	if sum.Runs != to-from && ctx.Err() == nil {
 		t.Errorf("%d seeds were run, %d were to be", sum.Runs, to-from)
 	}
 	if len(failed) > 0 && !*stopFlag {
@@ -93,8 +99,8 @@ func span(t *testing.T, text string) (from, to int) {
 	return from, to
 }
 
-func startChild(which string, verdicts chan<- verdict) error {
-	cmd := exec.Command(os.Args[0], "-test.run=^TestSeeds$", "-test.timeout=0", "-child="+which, fmt.Sprintf("-stop=%t", *stopFlag))
+func startChild(ctx context.Context, which string, verdicts chan<- verdict) error {
+	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestSeeds$", "-test.timeout=0", "-child="+which, fmt.Sprintf("-stop=%t", *stopFlag))
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=400")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()

@@ -70,7 +70,8 @@ func header(r *kafka.Record, name string) string {
 }
 
 // asks checks payment requests at the moment that an instance sends them: none is
-// for what the log had answered when the take-over began.
+// for what the log had answered when the take-over began. What came before the
+// request was accepted, or pays in another currency, is no answer.
 func (i *instance) asks(msgs []kafka.Message) {
 	w := i.w
 	w.mu.Lock()
@@ -86,7 +87,11 @@ func (i *instance) asks(msgs []kafka.Message) {
 		}
 		part := w.partitionOf(p.Account)
 		for _, r := range w.log.all[balance.Source{Topic: commandTopic, Partition: part}].records[:i.ends[part]] {
-			if c, err := balance.DecodeCommand(r.Value); err == nil && c.Type == balance.Result && c.Account == p.Account && c.N == p.N {
+			c, err := balance.DecodeCommand(r.Value)
+			if err != nil || c.Type != balance.Result || c.Account != p.Account || c.N != p.N || c.Currency == "EUR" {
+				continue
+			}
+			if r.Offset > w.redis.askedAt(p.Account, p.N) {
 				w.violation("asked-though-answered", "%s asks for %s/%d, answered at %d", i.name, p.Account, p.N, r.Offset)
 			}
 		}
@@ -129,8 +134,20 @@ func (i *instance) committing(src balance.Source, offset int64) {
 	}
 }
 
-// laggard is how long a call may be under way with the clock of its caller's start.
-const laggard = 6 * time.Second
+// applies checks a call when it is sent: its records mean the same to all.
+func (i *instance) applies(what string) {
+	i.w.mu.Lock()
+	defer i.w.mu.Unlock()
+	if i.unsureNow() {
+		i.w.violation("applied-unsure", "%s: %s", i.name, what)
+	}
+}
+
+// laggard is how long a call may be under way with the clock of its caller's start,
+// and how much later another's clock may show the same.
+func (w *world) laggard() time.Duration {
+	return 6*time.Second + 2*maxSkew/time.Duration(w.speed)
+}
 
 // applied checks an entry when it is made: no CDR goes before a command that was
 // in the log before it (rule 5), and a reader who keeps the event of the highest
@@ -148,7 +165,7 @@ func (w *world) applied(e *entry) {
 	}
 	for _, x := range e.events {
 		for _, old := range w.redis.entries {
-			if !old.undone || e.at.Sub(old.at) < laggard {
+			if !old.undone || e.at.Sub(old.at) < w.laggard() {
 				continue
 			}
 			for _, y := range old.events {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/creditstream/creditstream/balance"
+	"github.com/creditstream/creditstream/consumer"
 	"github.com/creditstream/creditstream/consumer/cdr"
 )
 
@@ -70,7 +71,7 @@ type world struct {
 	calls     map[place]*call
 	ends      map[place][]int64 // of the commands, when the record was appended
 	sent      []*call
-	answers   int // of the payment service, under way
+	underWay  int // commands of people and of the payment service
 	coming    int // processes that start again later
 	requests  []request
 	seen      published
@@ -91,7 +92,7 @@ func newWorld(ctx context.Context, opt options) *world {
 	w.shape = shape{
 		shards: 1 + r.IntN(3), cdrs: 1 + r.IntN(2), commands: 1 + r.IntN(2), instances: 1 + r.IntN(3),
 		accounts: 1 + r.IntN(4), records: 20 + r.IntN(50), work: time.Duration(8+r.IntN(12)) * time.Second,
-		speed: []int64{20, 100, 400, 1500}[r.IntN(4)], fetch: []int{2, 4, 30}[r.IntN(3)],
+		speed: []int64{20, 100, 400, 1500, 40_000}[r.IntN(5)], fetch: []int{2, 4, 30}[r.IntN(3)],
 		requestFaults: []int{0, 40, 100, 300}[r.IntN(4)], slow: []int{1, 1, 12}[r.IntN(3)], faults: r.IntN(9),
 	}
 	w.commands = min(w.commands, w.shards)
@@ -238,12 +239,14 @@ type instance struct {
 	w       *world
 	name    string
 	skew    time.Duration // of its clock
+	stream  *consumer.Consumer
 	ctx     context.Context
 	cancel  context.CancelFunc
 	ended   chan struct{}
 	dead    bool      // crashed
 	leaving bool      // told to stop
 	stalled time.Time // stands still until then
+	unsure  time.Time // does not know what records mean to others until then
 	mute    time.Time // cannot write to Kafka until then
 
 	wake chan struct{}
@@ -330,6 +333,25 @@ func (i *instance) deliver(f func()) {
 }
 
 func (i *instance) now() time.Time { return i.w.now().Add(i.skew) }
+
+// maxSkew is how wrong the clock of a process may be: ids are forgotten a minute
+// after their time.
+const maxSkew = 50 * time.Second
+
+// current is what consumer.Config.Current is.
+func (i *instance) current() error {
+	i.w.mu.Lock()
+	defer i.w.mu.Unlock()
+	if i.unsureNow() {
+		return errUnsure
+	}
+	return nil
+}
+
+// unsureNow is asked with mu held.
+func (i *instance) unsureNow() bool { return time.Now().Before(i.unsure) }
+
+var errUnsure = errors.New("simulated: what others take records for is not known")
 
 // live returns the instances that are not crashed and not leaving, in order.
 func (w *world) live() []*instance {

@@ -106,7 +106,7 @@ func (r *run) compare() *Report {
 			if a.model != nil && !a.model.Exists {
 				a.model = nil // commands, and none that made it
 			}
-			if a.held == nil && !a.absent && a.model == nil {
+			if a.held == nil && a.model == nil {
 				continue // neither there nor here: what was said to it, was said to nobody
 			}
 			rep.Accounts++

@@ -40,11 +40,10 @@ func (m *marks) holds(src balance.Source, offset int64) bool { return offset < m
 
 // An account is what Redis holds of it and what the logs say.
 type account struct {
-	id     string
-	marks  *marks           // of the moment at which it was read, or else was not listed
-	held   *balance.Account // nil: it is not in Redis
-	absent bool             // it is listed there, and nothing is stored
-	model  *oracle.Account  // nil: no command made it
+	id    string
+	marks *marks           // of the moment at which it was read, or else was not listed
+	held  *balance.Account // nil: it is not in Redis
+	model *oracle.Account  // nil: no command made it
 
 	calls    big.Int            // what calls cost that count and are not doubtful
 	doubtful map[uint64][]int64 // calls whose copies differ: what each costs
@@ -82,7 +81,7 @@ func (r *run) readShard(ctx context.Context, s *shard) error {
 			s.accounts[a.ID] = &account{id: a.ID, marks: &at, held: a}
 		}
 		for _, id := range p.Absent {
-			s.accounts[id] = &account{id: id, marks: &at, absent: true}
+			s.accounts[id] = &account{id: id, marks: &at} // listed, and nothing was stored when it was read
 		}
 		after = p.Last
 	}

@@ -12,6 +12,8 @@ import (
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/creditstream/creditstream/internal/sandbox/broker"
 )
@@ -78,6 +80,29 @@ func (k *Kafka) Name(name string) string { return k.prefix + name }
 
 // Bare returns text with the names as Name was given them.
 func (k *Kafka) Bare(text string) string { return strings.ReplaceAll(text, k.prefix, "") }
+
+// DeleteRecords deletes the records of a partition below an offset, as retention
+// does; all of them, if it is -1.
+func (k *Kafka) DeleteRecords(topic string, partition int32, below int64) {
+	k.tb.Helper()
+	ctx, cancel := context.WithTimeout(k.tb.Context(), patience)
+	defer cancel()
+	c, err := kgo.NewClient(kgo.SeedBrokers(k.brokers...))
+	if err != nil {
+		k.tb.Fatal(err)
+	}
+	defer c.Close()
+	p := kmsg.NewDeleteRecordsRequestTopicPartition()
+	p.Partition, p.Offset = partition, below
+	t := kmsg.NewDeleteRecordsRequestTopic()
+	t.Topic, t.Partitions = topic, append(t.Partitions, p)
+	req := kmsg.NewDeleteRecordsRequest()
+	req.Topics = append(req.Topics, t)
+	res, err := req.RequestWith(ctx, c)
+	if err != nil || res.Topics[0].Partitions[0].ErrorCode != 0 {
+		k.tb.Fatalf("delete records of %s/%d below %d: %v, %+v", topic, partition, below, err, res)
+	}
+}
 
 func (k *Kafka) deleteTopics() {
 	ctx, cancel := context.WithTimeout(beyond(k.tb), patience)
