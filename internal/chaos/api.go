@@ -21,6 +21,8 @@ type api struct {
 	mu      sync.Mutex
 	answers map[int]int // by status
 	unknown []string    // accounts that exist and were said not to
+
+	acknowledged []string
 }
 
 // send repeats a request until it is answered for good: 200, 202 or a refusal.
@@ -47,6 +49,19 @@ func (a *api) count(code int, path string) {
 	if code == http.StatusNotFound {
 		a.unknown = append(a.unknown, path)
 	}
+}
+
+// refused counts the answers that refused something, and all.
+func (a *api) refused() (refused, all int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for code, n := range a.answers {
+		all += n
+		if code >= 300 {
+			refused += n
+		}
+	}
+	return refused, all
 }
 
 func (a *api) once(ctx context.Context, method, path, key, body string) (int, []byte, error) {

@@ -106,6 +106,11 @@ func (r *run) processorKill(ctx context.Context, f *Fault) (string, error) {
 	if p == nil {
 		return "", errNobody
 	}
+	select {
+	case <-p.exited: // just before the guard would have seen it
+		r.find(CheckProcess, "processor %d ended by itself with status %d", p.number, p.cmd.ProcessState.ExitCode())
+	default:
+	}
 	p.kill()
 	down := f.between(1, 0, 2*time.Second)
 	if err := sleep(ctx, down); err != nil {

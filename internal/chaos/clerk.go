@@ -72,6 +72,9 @@ func (c *clerk) open(ctx context.Context) error {
 		}
 	}
 	code, answer, err := c.api.send(ctx, http.MethodPut, "/v1/accounts/"+name, "open", settings)
+	if err == nil {
+		c.api.acknowledge(code, commandName(name, "put/open"))
+	}
 	if err == nil && code >= 300 {
 		err = fmt.Errorf("open %s: %d %s", name, code, answer)
 	}
@@ -88,18 +91,28 @@ func (c *clerk) topUp(ctx context.Context, account, key, amount string) error {
 	return c.post(ctx, account, "/top-ups", key, `{"amount":"`+amount+`"}`)
 }
 
+// verbs are how ids of commands begin, by the route of the API.
+//
+//nolint:gochecknoglobals // immutable
+var verbs = map[string]string{"/top-ups": "top-up", "/grants": "grant", "/adjustments": "adjust", "/close": "close", "/resume": "resume"}
+
 // post sends a change, one time in ten twice under its key.
 func (c *clerk) post(ctx context.Context, account, route, key, body string) error {
 	for range 1 + c.rng.IntN(10)/9 {
-		if _, _, err := c.api.send(ctx, http.MethodPost, "/v1/accounts/"+account+route, key, body); err != nil {
+		code, _, err := c.api.send(ctx, http.MethodPost, "/v1/accounts/"+account+route, key, body)
+		if err != nil {
 			return err
 		}
+		c.api.acknowledge(code, commandName(account, verbs[route]+"/"+key))
 	}
 	return nil
 }
 
 func (c *clerk) put(ctx context.Context, account, key, settings string) error {
-	_, _, err := c.api.send(ctx, http.MethodPut, "/v1/accounts/"+account, key, settings)
+	code, _, err := c.api.send(ctx, http.MethodPut, "/v1/accounts/"+account, key, settings)
+	if err == nil {
+		c.api.acknowledge(code, commandName(account, "put/"+key))
+	}
 	return err
 }
 

@@ -191,6 +191,8 @@ func aofNumber(path string) int {
 	return n
 }
 
+var errNothingLost = errors.New("the master wrote nothing that its replica does not have")
+
 // failover lets a master write what its replica does not get, then kills it; the
 // replica is elected.
 func (s *servers) failover(ctx context.Context, f *Fault) (string, error) {
@@ -198,18 +200,22 @@ func (s *servers) failover(ctx context.Context, f *Fault) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := r.signal(syscall.SIGSTOP); err != nil {
-		return "", err
+	var before, after string
+	for try := 1; ; try++ {
+		if before, after, err = alone(ctx, m, r, f.between(1, 300*time.Millisecond, 1300*time.Millisecond)); err != nil {
+			return "", errors.Join(err, r.signal(syscall.SIGCONT))
+		}
+		if replOffset(after) > replOffset(before) {
+			break
+		}
+		if try == 5 {
+			return "", errors.Join(errNothingLost, r.signal(syscall.SIGCONT))
+		}
+		if err := errors.Join(r.signal(syscall.SIGCONT), sleep(ctx, time.Second)); err != nil {
+			return "", err
+		}
 	}
-	before, err := m.on(ctx, "info", "replication")
-	if err == nil {
-		_, err = m.on(ctx, "client", "kill", "type", "replica")
-	}
-	var after string
-	if err == nil {
-		after, err = writes(ctx, m, replOffset(before), f.between(1, 300*time.Millisecond, 1300*time.Millisecond))
-	}
-	if err := errors.Join(err, m.kill(ctx), r.signal(syscall.SIGCONT)); err != nil {
+	if err := errors.Join(m.kill(ctx), r.signal(syscall.SIGCONT)); err != nil {
 		return "", err
 	}
 	err = until(ctx, 30*time.Second, "an election", func() error {
@@ -221,6 +227,21 @@ func (s *servers) failover(ctx context.Context, f *Fault) (string, error) {
 	})
 	lost := replOffset(after) - replOffset(before)
 	return fmt.Sprintf("master %d, replica %d elected, %d bytes of writes lost", m.port, r.port, lost), errors.Join(err, s.startNode(ctx, m.node))
+}
+
+// alone has a master write for a while without its replica, which is stopped.
+func alone(ctx context.Context, m, r member, least time.Duration) (before, after string, err error) {
+	if err := r.signal(syscall.SIGSTOP); err != nil {
+		return "", "", err
+	}
+	if before, err = m.on(ctx, "info", "replication"); err != nil {
+		return "", "", err
+	}
+	if _, err = m.on(ctx, "client", "kill", "type", "replica"); err != nil {
+		return "", "", err
+	}
+	after, err = writes(ctx, m, replOffset(before), least)
+	return before, after, err
 }
 
 // writes waits at least a while, and until a master has written more than an

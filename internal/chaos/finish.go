@@ -108,12 +108,15 @@ func (r *run) conclude(tally Tally, findings []Finding) {
 	w := r.watch
 	r.report.Tally = tally
 	r.report.Findings = append(r.report.Findings, findings...)
-	r.report.wounds, r.report.Looks = w.healed, w.looks
+	r.report.wounds, r.report.Looks, r.report.Insights = w.healed, w.looks, w.insights
 	for _, x := range w.open {
 		r.report.Findings = append(r.report.Findings, Finding{CheckLag, fmt.Sprintf("the stream never got past a %s", x.kind)})
 	}
 	r.report.Started = r.fleet.started
 	r.report.Answers = maps.Clone(r.api.answers)
+	if refused, all := r.api.refused(); 2*refused > all {
+		r.report.Findings = append(r.report.Findings, Finding{CheckAPI, fmt.Sprintf("%d of %d answers of the API are refusals", refused, all)})
+	}
 	for _, path := range r.api.unknown {
 		r.report.Findings = append(r.report.Findings, Finding{CheckAPI, "404 for " + path})
 	}
@@ -121,9 +124,9 @@ func (r *run) conclude(tally Tally, findings []Finding) {
 
 // logs reads all topics and accounts.
 func (r *run) logs(ctx context.Context) (*Logs, error) {
-	l := &Logs{}
-	for k, n := range r.report.Faults {
-		l.WentBack = l.WentBack || n > 0 && k.goesBack()
+	l := &Logs{Acknowledged: r.api.acknowledged}
+	for _, back := range r.watch.backs {
+		l.Backs = append(l.Backs, back.UnixMilli())
 	}
 	for _, t := range []struct {
 		topic string

@@ -52,6 +52,7 @@ type Tally struct {
 	Retold                                  int // CDRs whose outcome differs between timelines
 	Commands, Accounts                      int
 	Events, EventsAgain, EventsAbandoned    int
+	StatesAbandoned                         int // accounts whose newest crossing belongs to one
 	Requests, RequestsAgain                 int
 }
 
@@ -78,7 +79,8 @@ type judge struct {
 type subject struct {
 	*oracle.Account
 
-	charged  *big.Int        // by its calls
+	charged  *big.Int // by its calls
+	calls    []*charge
 	expected map[string]bool // events of commands, see eventKey
 	asked    map[int64]*asked
 	trigger  *big.Int
@@ -87,10 +89,14 @@ type subject struct {
 // asked is one payment request as it must be.
 type asked struct {
 	text     string // amount, currency, method
+	at       int64  // append time of the command
 	answered int64  // append time of the first result; 0: none
 	// least is the balance without any call
 	least, trigger *big.Int
 }
+
+// charge is what a call takes, and when the first copy of it was appended.
+type charge struct{ at, amount int64 }
 
 // verdict is what must become of a CDR.
 type verdict struct {
@@ -110,6 +116,7 @@ func Judge(l *Logs) (Tally, []Finding) {
 	j.cdrs()
 	j.balances()
 	j.rated()
+	j.acknowledged()
 	j.letters()
 	j.events()
 	j.payments()
@@ -169,7 +176,7 @@ func (s *subject) take(at int64) {
 		case f[0] == "event" && !strings.HasPrefix(f[2], "balance."):
 			s.expected[expectedKey(s.ID, f, at)] = true
 		case f[0] == "payment":
-			s.asked[s.N] = &asked{text: strings.Join(f[2:], " "), least: s.Balance(), trigger: s.trigger}
+			s.asked[s.N] = &asked{at: at, text: strings.Join(f[2:], " "), least: s.Balance(), trigger: s.trigger}
 		}
 	}
 	s.Out = nil
@@ -177,7 +184,7 @@ func (s *subject) take(at int64) {
 
 // cdrs says what must become of every CDR.
 func (j *judge) cdrs() {
-	counted := map[string]bool{}
+	counted := map[string]*charge{}
 	for i := range j.logs.CDRs {
 		rec := &j.logs.CDRs[i]
 		v := &verdict{Record: rec}
@@ -192,10 +199,14 @@ func (j *judge) cdrs() {
 			continue
 		}
 		j.times[cause(topicCDRs, v.Account, rec.AppendMillis)] = true
-		if name := v.name(); !counted[name] {
-			counted[name] = true
-			s.charged.Add(s.charged, big.NewInt(v.charge))
+		if c := counted[v.name()]; c != nil {
+			c.at = min(c.at, rec.AppendMillis)
+			continue
 		}
+		c := &charge{rec.AppendMillis, v.charge}
+		counted[v.name()] = c
+		s.calls = append(s.calls, c)
+		s.charged.Add(s.charged, big.NewInt(v.charge))
 	}
 	for _, s := range j.accounts {
 		if s.charged.Sign() > 0 {

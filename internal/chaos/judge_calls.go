@@ -3,7 +3,10 @@ package chaos
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
+	"math"
 	"math/big"
+	"slices"
 	"strconv"
 )
 
@@ -18,11 +21,11 @@ type ratedRecord struct {
 
 // rated compares rated-cdrs with what must be charged.
 func (j *judge) rated() {
-	charged := map[string]map[place]bool{} // by the name of a call, where it was said to be charged
+	charged := map[string]map[place]int64{} // by the name of a call, where it was said to be charged, and when last
 	for i := range j.logs.Rated {
 		j.ratedOne(&j.logs.Rated[i], charged)
 	}
-	sums := map[string]*big.Int{}
+	told := map[string]*big.Int{}
 	counted := map[string]bool{}
 	for at, v := range j.calls {
 		if v.reason != "" {
@@ -43,31 +46,49 @@ func (j *judge) rated() {
 			continue
 		}
 		counted[v.name()] = true
-		if sums[v.Account] == nil {
-			sums[v.Account] = new(big.Int)
-		}
-		sums[v.Account].Add(sums[v.Account], big.NewInt(v.charge))
-		switch n := len(charged[v.name()]); {
-		case n == 0:
+		places := charged[v.name()]
+		if len(places) == 0 {
 			j.find(CheckRated, "%s: no copy of this call is said to be charged or free", at)
-		case n > 1 && !j.logs.WentBack:
-			j.find(CheckRated, "%s: %d copies of this call are said to be charged: %v", at, n, charged[v.name()])
-		case n > 1:
-			j.tally.Retold++
+			continue
 		}
+		if told[v.Account] == nil {
+			told[v.Account] = new(big.Int)
+		}
+		told[v.Account].Add(told[v.Account], big.NewInt(v.charge))
+		j.chargedOnce(at, v, places)
 	}
 	for id, s := range j.accounts {
-		sum := sums[id]
+		stored := j.logs.Accounts[id]
+		spent := stored.number("spent")
+		spent.Sub(spent, s.Taken())
+		sum := told[id]
 		if sum == nil {
 			sum = new(big.Int)
 		}
-		if sum.Cmp(s.charged) != 0 {
-			j.find(CheckRated, "%s: its rated calls sum to %s, %s must have been charged", id, decimal(sum), decimal(s.charged))
+		if sum.Cmp(spent) != 0 {
+			j.find(CheckRated, "%s: its rated calls sum to %s, its calls have taken %s in Redis", id, decimal(sum), decimal(spent))
 		}
 	}
 }
 
-func (j *judge) ratedOne(rec *Record, charged map[string]map[place]bool) {
+// chargedOnce checks that of the copies of a call one was told to be charged; more,
+// each by another timeline.
+func (j *judge) chargedOnce(at place, v *verdict, places map[place]int64) {
+	if len(places) < 2 {
+		return
+	}
+	first, last := int64(math.MaxInt64), int64(0)
+	for _, when := range places {
+		first, last = min(first, when), max(last, when)
+	}
+	if !j.logs.excused(first, last) {
+		j.find(CheckRated, "%s: %d copies of this call are said to be charged: %v", at, len(places), slices.Collect(maps.Keys(places)))
+		return
+	}
+	j.tally.Retold++
+}
+
+func (j *judge) ratedOne(rec *Record, charged map[string]map[place]int64) {
 	var r ratedRecord
 	if err := json.Unmarshal(rec.Value, &r); err != nil {
 		j.find(CheckRated, "rated-cdrs/%d/%d: %s", rec.Partition, rec.Offset, err)
@@ -100,9 +121,9 @@ func (j *judge) ratedOne(rec *Record, charged map[string]map[place]bool) {
 	switch {
 	case r.Outcome == want:
 		if charged[v.name()] == nil {
-			charged[v.name()] = map[place]bool{}
+			charged[v.name()] = map[place]int64{}
 		}
-		charged[v.name()][at] = true
+		charged[v.name()][at] = rec.AppendMillis
 	case r.Outcome != "duplicate" || !v.claims():
 		j.find(CheckRated, "%s: outcome is %q, must be %s or perhaps duplicate", at, r.Outcome, want)
 	}

@@ -60,10 +60,15 @@ func (j *judge) needed(seen map[string]bool) {
 			if !seen[id] {
 				j.find(CheckPayments, "%s is never requested", id)
 			}
-			// The balance was at or below the trigger with some of the calls; so it is with all.
-			least := new(big.Int).Sub(a.least, s.charged)
+			// The balance was at or below the trigger with some of the calls before; so it is with all of them.
+			least := new(big.Int).Set(a.least)
+			for _, c := range s.calls {
+				if c.at <= a.at+slack {
+					least.Sub(least, big.NewInt(c.amount))
+				}
+			}
 			if a.trigger == nil || least.Cmp(a.trigger) > 0 {
-				j.find(CheckPayments, "%s is requested without need: with all calls the balance was %s then", id, decimal(least))
+				j.find(CheckPayments, "%s is requested without need: with all calls before the balance was %s", id, decimal(least))
 			}
 		}
 	}

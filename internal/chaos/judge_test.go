@@ -33,7 +33,7 @@ func telephone(id, account, callee string, seconds int) string {
 }
 
 func rated(offset int64, id, account, outcome, charge string) chaos.Record {
-	return chaos.Record{Key: []byte(account), Value: fmt.Appendf(nil,
+	return chaos.Record{Key: []byte(account), AppendMillis: t0 + 11_000 + offset, Value: fmt.Appendf(nil,
 		`{"id":%q,"source":"s","account":%q,"charge":%q,"outcome":%q,"topic":"cdrs","partition":1,"offset":%d}`, id, account, charge, outcome, offset)}
 }
 
@@ -45,7 +45,7 @@ func letter(offset int64, reason string, value []byte) chaos.Record {
 
 func alert(topic, kind, account string, sequence int, ms int64, balance, more string) chaos.Record {
 	return chaos.Record{
-		Key: []byte(account),
+		Key: []byte(account), AppendMillis: ms + 100,
 		Headers: map[string]string{
 			"ce_id": fmt.Sprintf("%s/%s/%d-x", account, kind, sequence), "ce_source": "/creditstream/" + topic,
 			"ce_type": "creditstream." + kind + ".v1", "ce_subject": account, "ce_time": at(ms),
@@ -177,12 +177,31 @@ func TestJudgeObjects(t *testing.T) {
 				`,"recharge_id":"globex/1","amount":"50.000000","requests_today":1`)
 			l.Alerts = append(l.Alerts, again)
 		}, chaos.CheckEvents, "say the same thing"},
-		"never requested":  {func(l *chaos.Logs) { l.Requests = nil }, chaos.CheckPayments, "globex/1 is never requested"},
-		"of its own":       {func(l *chaos.Logs) { l.Requests = append(l.Requests, payment(t0+50_000, 2, "50.000000")) }, chaos.CheckPayments, "no accepted command asks for it"},
-		"too much":         {func(l *chaos.Logs) { replace(&l.Requests[0], "50.0", "51.0") }, chaos.CheckPayments, "must be 50000000 USD pm"},
-		"long after":       {func(l *chaos.Logs) { l.Requests = append(l.Requests, payment(t0+200_000, 1, "50.000000")) }, chaos.CheckPayments, "is requested again"},
-		"without need":     {func(l *chaos.Logs) { replace(&l.Commands[1], "-0.250000", "-0.350000") }, chaos.CheckPayments, "without need"},
-		"not even command": {func(l *chaos.Logs) { l.Commands[0].Value = []byte("x") }, chaos.CheckParked, "is no command"},
+		"lost though acknowledged": {
+			func(l *chaos.Logs) { l.Acknowledged = append(l.Acknowledged, "acme top-up/second") }, chaos.CheckAPI, "acme top-up/second was acknowledged",
+		},
+		"a result that is lost": {
+			func(l *chaos.Logs) { l.Acknowledged = append(l.Acknowledged, "result of globex/2") }, chaos.CheckAPI, "result of globex/2 was acknowledged",
+		},
+		"no word of a low balance": {func(l *chaos.Logs) {
+			replace(&l.Commands[0], `"USD"`, `"USD","low_balance":["40.00","10.00"]`)
+		}, chaos.CheckEvents, "acme has 39.800000, at or below its level of 40.000000"},
+		"taken back though low": {func(l *chaos.Logs) {
+			replace(&l.Commands[0], `"USD"`, `"USD","low_balance":["40.00","10.00"]`)
+			for i, kind := range []string{"balance.low", "balance.recovered"} {
+				l.Alerts = append(l.Alerts, alert("cdrs", kind, "acme", 2+i, t0+10_000, []string{"39.800000", "45.000000"}[i], `,"threshold":"40.000000"`))
+			}
+		}, chaos.CheckEvents, "the newest event does not say so"},
+		"rated as another sum than Redis has": {func(l *chaos.Logs) {
+			l.Accounts["globex"].Hash["spent"] = "310000"
+		}, chaos.CheckRated, "globex: its rated calls sum to 0.300000, its calls have taken 0.310000 in Redis"},
+		"before there was need": {func(l *chaos.Logs) { l.CDRs[2].AppendMillis = t0 + 25_000 }, chaos.CheckPayments, "without need"},
+		"never requested":       {func(l *chaos.Logs) { l.Requests = nil }, chaos.CheckPayments, "globex/1 is never requested"},
+		"of its own":            {func(l *chaos.Logs) { l.Requests = append(l.Requests, payment(t0+50_000, 2, "50.000000")) }, chaos.CheckPayments, "no accepted command asks for it"},
+		"too much":              {func(l *chaos.Logs) { replace(&l.Requests[0], "50.0", "51.0") }, chaos.CheckPayments, "must be 50000000 USD pm"},
+		"long after":            {func(l *chaos.Logs) { l.Requests = append(l.Requests, payment(t0+200_000, 1, "50.000000")) }, chaos.CheckPayments, "is requested again"},
+		"without need":          {func(l *chaos.Logs) { replace(&l.Commands[1], "-0.250000", "-0.350000") }, chaos.CheckPayments, "without need"},
+		"not even command":      {func(l *chaos.Logs) { l.Commands[0].Value = []byte("x") }, chaos.CheckParked, "is no command"},
 	} {
 		l := honest()
 		tt.lie(l)
@@ -202,7 +221,7 @@ func TestJudgeObjects(t *testing.T) {
 func TestJudgeAllowsAbandonedTimelines(t *testing.T) {
 	t.Parallel()
 	l := honest()
-	l.WentBack = true
+	l.Backs = []int64{t0 + 10_500}
 	l.Rated = append(l.Rated, rated(0, "c0", "acme", "duplicate", "0.200000"), rated(1, "c0", "acme", "charged", "0.200000"))
 	l.Alerts = append(l.Alerts, alert("credit-commands", "recharge.requested", "globex", 9, t0+20_000, "-0.300000",
 		`,"recharge_id":"globex/1","amount":"50.000000","requests_today":1`))
@@ -213,6 +232,24 @@ func TestJudgeAllowsAbandonedTimelines(t *testing.T) {
 	l.Accounts["acme"].Hash["spent"] = "400000"
 	if _, findings = chaos.Judge(l); len(findings) == 0 {
 		t.Error("a doubled debit is excused by a timeline")
+	}
+
+	// What the last event says may never have been so in the timeline that counts.
+	l = honest()
+	l.Backs = []int64{t0 + 40_000}
+	drop(&l.Alerts, 4)
+	if tally, findings = chaos.Judge(l); len(findings) > 0 || tally.StatesAbandoned != 1 {
+		t.Errorf("%+v, %v", tally, findings)
+	}
+
+	// Long before, or only afterwards, it excuses nothing.
+	for _, back := range []int64{t0 - 60_000, t0 + 200_000} {
+		l = honest()
+		l.Backs = []int64{back}
+		replace(&l.Rated[1], "duplicate", "charged")
+		if _, findings = chaos.Judge(l); len(findings) != 1 || findings[0].Check != chaos.CheckRated {
+			t.Errorf("charged twice, Redis went back at %d: %v", back-t0, findings)
+		}
 	}
 }
 

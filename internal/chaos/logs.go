@@ -34,7 +34,18 @@ type Logs struct {
 	CDRs, Commands                   []Record
 	Rated, Letters, Alerts, Requests []Record
 	Accounts                         map[string]Stored
-	WentBack                         bool // Redis has forgotten something: there may be abandoned timelines
+	Backs                            []int64  // when Redis began to forget what it had acknowledged, in milliseconds
+	Acknowledged                     []string // what the API said was done or would be, see acknowledged.go
+}
+
+// delayed is how long what was decided may take to be published: it waits for Kafka
+// at times, or its processor stands still; and how long a fault of Redis takes.
+const delayed = 45_000 // ms
+
+// excused reports whether Redis may have gone back between two instants at which
+// something was told.
+func (l *Logs) excused(from, to int64) bool {
+	return slices.ContainsFunc(l.Backs, func(back int64) bool { return back > min(from, to)-delayed && back <= max(from, to) })
 }
 
 // Stored is what Redis holds of an account.

@@ -29,8 +29,8 @@ type cashier struct {
 	silent   int
 }
 
-// run answers requests until ctx ends, and returns when no answer is on its way.
-func (c *cashier) run(ctx context.Context) error {
+// run takes requests until open ends, and returns when no answer is on its way.
+func (c *cashier) run(ctx, open context.Context) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(c.brokers...), kgo.ConsumeTopics(c.topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(200*time.Millisecond), kgo.MetadataMinAge(250*time.Millisecond))
 	if err != nil {
@@ -40,8 +40,8 @@ func (c *cashier) run(ctx context.Context) error {
 	var answering sync.WaitGroup
 	defer answering.Wait()
 	room := make(chan struct{}, 200) // answers that are on their way
-	for ctx.Err() == nil {
-		fetches := client.PollFetches(ctx)
+	for open.Err() == nil {
+		fetches := client.PollFetches(open)
 		fetches.EachRecord(func(rec *kgo.Record) {
 			room <- struct{}{}
 			answering.Go(func() {
@@ -86,9 +86,11 @@ func (c *cashier) answer(ctx context.Context, value []byte) {
 		if sleep(ctx, late) != nil {
 			return
 		}
-		if _, _, err := c.api.send(ctx, http.MethodPost, "/v1/recharges/"+q.ID+"/result", "", body); err != nil {
+		code, _, err := c.api.send(ctx, http.MethodPost, "/v1/recharges/"+q.ID+"/result", "", body)
+		if err != nil {
 			return // ctx has ended: it stays unanswered
 		}
+		c.api.acknowledge(code, resultName(q.ID))
 		c.count(&c.answers)
 		late = time.Duration(r.IntN(3000)) * time.Millisecond
 	}

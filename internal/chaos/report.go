@@ -18,7 +18,8 @@ type Report struct {
 	Faults   map[Kind]int
 	Troubles []string // faults that could not be injected as they were meant
 	Answers  map[int]int
-	Looks    int
+	Looks    int // at offsets and marks
+	Insights int // into outboxes
 	Started  int // processors
 	LagTook  time.Duration
 
@@ -34,6 +35,19 @@ func (r *Report) Missing(counts map[Kind]int) (out []string) {
 		if r.Faults[k] < counts[k] {
 			out = append(out, fmt.Sprintf("%s: %d of %d", k, r.Faults[k], counts[k]))
 		}
+	}
+	return out
+}
+
+// Blind says which of the looks at the running product were fewer than one in five
+// seconds of the load: a check that does not look finds nothing.
+func (r *Report) Blind(span time.Duration) (out []string) {
+	least := int(span / (5 * time.Second))
+	if r.Looks < least {
+		out = append(out, fmt.Sprintf("%d looks at offsets and marks, at least %d are needed", r.Looks, least))
+	}
+	if r.Insights < least {
+		out = append(out, fmt.Sprintf("%d looks into outboxes, at least %d are needed", r.Insights, least))
 	}
 	return out
 }
@@ -59,10 +73,10 @@ func (r *Report) Write(w io.Writer) {
 	p("\nCDRs read            %d = %d charged + %d free + %d duplicate + %d parked", t.CDRs, t.Charged, t.Free, t.Duplicates, t.Parked)
 	p("commands             %d on %d accounts", t.Commands, t.Accounts)
 	p("redelivered          %d rated records, %d dead letters; %d CDRs were told anew by another timeline", t.RatedAgain, t.LettersAgain, t.Retold)
-	p("events               %d, %d repeated (%d per million), %d of abandoned timelines", t.Events, t.EventsAgain, perMillion(t.EventsAgain, t.Events), t.EventsAbandoned)
+	p("events               %d, %d repeated (%d per million), %d of abandoned timelines, which have the last word on %d accounts", t.Events, t.EventsAgain, perMillion(t.EventsAgain, t.Events), t.EventsAbandoned, t.StatesAbandoned)
 	p("payment requests     %d, %d repeated", t.Requests, t.RequestsAgain)
 	p("API answers          %s", answers(r.Answers))
-	p("processors started   %d; offsets and marks compared %d times; lag 0 after %s", r.Started, r.Looks, r.LagTook.Round(100*time.Millisecond))
+	p("processors started   %d; offsets and marks compared %d times, outboxes %d times; lag 0 after %s", r.Started, r.Looks, r.Insights, r.LagTook.Round(100*time.Millisecond))
 	for _, x := range r.Troubles {
 		p("trouble              %s", x)
 	}

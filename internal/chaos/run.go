@@ -196,7 +196,7 @@ func (r *run) load(ctx context.Context) error {
 	paid := make(chan error, 1)
 	paying, closeTill := context.WithCancel(ctx)
 	defer closeTill()
-	go func() { paid <- cashier.run(paying) }()
+	go func() { paid <- cashier.run(ctx, paying) }()
 	hours, closeOffice := context.WithCancel(ctx)
 	defer closeOffice()
 	working.Go(func() { clerk.work(hours, max(20*time.Millisecond, cfg.Span/2000)) })
@@ -208,7 +208,7 @@ func (r *run) load(ctx context.Context) error {
 	attack.Wait()
 	closeOffice()
 	working.Wait()
-	if err := sleep(ctx, 4*time.Second); err != nil { // late answers of the payment service
+	if err := sleep(ctx, 4*time.Second); err != nil { // payments that are asked for late
 		return err
 	}
 	closeTill()

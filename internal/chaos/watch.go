@@ -31,11 +31,12 @@ type watch struct {
 	mu       sync.Mutex
 	open     []*wound
 	healed   []*wound
-	back     time.Time // when Redis last began to go back, until the marks have caught up; zero: they have
-	backs    []time.Time
-	held     map[string]time.Time // what outboxes held, see outboxes.go: when it was last seen
+	backs    []time.Time                    // when Redis began to go back
+	excused  map[kafka.TopicPartition]int64 // up to where commits may lie beyond marks: they were made before
+	held     map[string]time.Time           // what outboxes held, see outboxes.go: when it was last seen
 	findings []Finding
 	looks    int
+	insights int // looks into outboxes
 }
 
 // A wound is a fault that the stream has yet to get past.
@@ -65,8 +66,7 @@ func (w *watch) fault(k Kind) {
 	defer w.mu.Unlock()
 	w.open = append(w.open, &wound{kind: k, since: w.now()})
 	if k.goesBack() {
-		w.back = w.now()
-		w.backs = append(w.backs, w.back)
+		w.backs = append(w.backs, w.now())
 	}
 }
 
@@ -78,7 +78,11 @@ func (w *watch) run(ctx context.Context) {
 			continue // Kafka or Redis is away, which is what we do
 		}
 		w.note(p)
-		_ = w.lookAtOutboxes(ctx, p) // the same
+		if w.lookAtOutboxes(ctx, p) == nil { // else the same
+			w.mu.Lock()
+			w.insights++
+			w.mu.Unlock()
+		}
 	}
 }
 
@@ -106,24 +110,25 @@ func (w *watch) note(p *position) {
 	w.compare(p)
 }
 
-// compare finds offsets that were committed beyond a mark. After Redis has gone
-// back that is as it must be, until the marks have caught up.
+// goingBack is how long after a fault of Redis begins it may go back, and offsets may
+// be committed that were confirmed before.
+const goingBack = 30 * time.Second
+
+// compare finds offsets that were committed beyond a mark. Where Redis has gone back,
+// those that were committed before lie beyond the marks until these have caught up,
+// and are not passed until then.
 func (w *watch) compare(p *position) {
-	var beyond []string
-	for _, tp := range slices.SortedFunc(maps.Keys(p.committed), compareTP) {
-		if mark := p.marks[tp]; p.committed[tp] > mark {
-			beyond = append(beyond, fmt.Sprintf("%s/%d: %d is committed, a mark is at %d", tp.Topic, tp.Partition, p.committed[tp], mark))
+	if n := len(w.backs); n > 0 && w.now().Sub(w.backs[n-1]) < goingBack {
+		if w.excused == nil {
+			w.excused = map[kafka.TopicPartition]int64{}
+		}
+		for tp, offset := range p.committed {
+			w.excused[tp] = max(w.excused[tp], offset)
 		}
 	}
-	switch {
-	case len(beyond) == 0:
-		// only what happened well before this look is over by it
-		if !w.back.IsZero() && w.now().Sub(w.back) > 30*time.Second {
-			w.back = time.Time{}
-		}
-	case w.back.IsZero():
-		for _, b := range beyond {
-			w.findings = append(w.findings, Finding{CheckCommits, b})
+	for _, tp := range slices.SortedFunc(maps.Keys(p.committed), compareTP) {
+		if committed, mark := p.committed[tp], p.marks[tp]; committed > mark && committed > w.excused[tp] {
+			w.findings = append(w.findings, Finding{CheckCommits, fmt.Sprintf("%s/%d: %d is committed, a mark is at %d", tp.Topic, tp.Partition, committed, mark)})
 		}
 	}
 }

@@ -17,6 +17,10 @@ func TestWatchObjectsToACommitBeyondAMark(t *testing.T) {
 	w.Fault(chaos.Failover)
 	w.Note(5, 3, 9) // Redis has gone back
 	now = now.Add(time.Minute)
+	w.Note(5, 4, 9) // and has not caught up
+	if len(w.Findings()) > 0 {
+		t.Error(w.Findings())
+	}
 	w.Note(5, 6, 9) // and is past it
 	if len(w.Findings()) > 0 {
 		t.Error(w.Findings())
@@ -25,6 +29,33 @@ func TestWatchObjectsToACommitBeyondAMark(t *testing.T) {
 	w.Note(8, 7, 9)
 	if f := w.Findings(); len(f) != 1 || f[0].Check != chaos.CheckCommits || !strings.Contains(f[0].Text, "8 is committed, a mark is at 7") {
 		t.Error(f)
+	}
+}
+
+// What was committed before Redis went back may lie beyond a mark; nothing more.
+func TestWatchObjectsToACommitWhileMarksAreBack(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_795_600_000, 0)
+	w := chaos.NewWatch(func() time.Time { return now })
+	w.Note(5, 5, 9)
+	w.Fault(chaos.Failover)
+	w.Note(5, 3, 9)
+	now = now.Add(time.Minute)
+	w.Note(6, 4, 9)
+	if f := w.Findings(); len(f) != 1 || !strings.Contains(f[0].Text, "6 is committed, a mark is at 4") {
+		t.Error(f)
+	}
+}
+
+func TestReportSaysThatItIsBlind(t *testing.T) {
+	t.Parallel()
+	r := &chaos.Report{Looks: 12, Insights: 12}
+	if b := r.Blind(time.Minute); len(b) > 0 {
+		t.Error(b)
+	}
+	r.Insights = 11
+	if b := r.Blind(time.Minute); len(b) != 1 || !strings.Contains(b[0], "11 looks into outboxes, at least 12") {
+		t.Error(b)
 	}
 }
 

@@ -203,15 +203,23 @@ func armed(level *big.Int) *big.Int {
 	return margin.Add(margin, level)
 }
 
+// Reached returns the lowest level that the balance is at or below; nil: none.
+func (p *Account) Reached() (level *big.Int) {
+	for _, l := range p.levels() { // highest first
+		if p.Balance().Cmp(l) <= 0 {
+			level = l
+		}
+	}
+	return level
+}
+
 // look tells what the balance has crossed.
 func (p *Account) look() {
 	p.looked = true
 	bal := p.Balance()
-	var worst, held *big.Int
+	worst := p.Reached()
+	var held *big.Int
 	for _, l := range p.levels() {
-		if bal.Cmp(l) <= 0 {
-			worst = l
-		}
 		if p.told != nil && l.Cmp(p.told) > 0 && bal.Cmp(armed(l)) <= 0 {
 			held = l
 		}

@@ -1,6 +1,7 @@
 package simulation_test
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math/big"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/creditstream/creditstream/balance"
 	"github.com/creditstream/creditstream/internal/oracle"
+	"github.com/creditstream/creditstream/rating"
 )
 
 // check compares what is at the end with what the logs say.
@@ -150,9 +152,7 @@ func (w *world) checkRecords(accounts map[string]*oracle.Account) map[string]int
 			}
 			continue
 		}
-		if _, ok := w.seen.rated[p]; !ok {
-			w.violation("no-rated-record", "%s %d %s", p.source, p.offset, got)
-		}
+		w.checkRated(p, c, got)
 		switch {
 		case got == "" && c.claims:
 			charged[c.identity]++
@@ -229,6 +229,34 @@ func (w *world) checkAccount(p *oracle.Account) {
 		asked := slices.ContainsFunc(w.requests, func(q request) bool { return q.account == p.ID && q.n == whole(h["n"]) })
 		if !asked {
 			w.violation("payment-never-asked", "%s/%s", p.ID, h["n"])
+		}
+	}
+}
+
+// checkRated: what is told of a CDR is what it costs, and that it is charged or free
+// when it was, or a copy; other timelines may have told that, too.
+func (w *world) checkRated(p place, c *call, got string) {
+	u, ok := w.seen.rated[p]
+	if !ok {
+		w.violation("no-rated-record", "%s %d %s", p.source, p.offset, got)
+		return
+	}
+	for _, charge := range u.charges {
+		if m, err := rating.ParseMicros(charge); err != nil || int64(m) != c.charge {
+			w.violation("rated-charge", "%s %d: %s, want %d micros", p.source, p.offset, charge, c.charge)
+		}
+	}
+	own := "charged"
+	if c.charge == 0 {
+		own = "free"
+	}
+	want := cmp.Or(got, own)
+	if !slices.Contains(u.outcomes, want) {
+		w.violation("rated-outcome", "%s %d: told as %v, want %s", p.source, p.offset, u.outcomes, want)
+	}
+	for _, o := range u.outcomes {
+		if o != own && o != "duplicate" || o == "duplicate" && !c.claims {
+			w.violation("rated-outcome", "%s %d: told as %s", p.source, p.offset, o)
 		}
 	}
 }

@@ -18,10 +18,10 @@ type published struct {
 	events  map[string]string // id -> data
 }
 
-// usage is what a rated record says.
+// usage is what rated records say of a CDR.
 type usage struct {
-	identity, account, outcome string
-	charge                     string
+	identity, account string
+	charges, outcomes []string // of all of them
 }
 
 func (w *world) watch() {
@@ -44,7 +44,10 @@ func (w *world) sawRated(r *kafka.Record) {
 		return
 	}
 	at := place{balance.Source{Topic: x.Topic, Partition: x.Partition}, x.Offset}
-	w.seen.rated[at] = usage{x.ID + x.AnsweredAt + x.Kind, x.Account, x.Outcome, x.Charge}
+	u := w.seen.rated[at]
+	u.identity, u.account = x.ID+x.AnsweredAt+x.Kind, x.Account
+	u.charges, u.outcomes = append(u.charges, x.Charge), append(u.outcomes, x.Outcome)
+	w.seen.rated[at] = u
 }
 
 func (w *world) sawEvent(r *kafka.Record) {

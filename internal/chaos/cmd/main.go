@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -40,6 +42,7 @@ func run(ctx context.Context, args []string) (int, error) {
 	long := set.Bool("long", false, "the long run: a million CDRs in 50 minutes")
 	none := set.Bool("no-faults", false, "the load alone")
 	only := set.String("only", "", "one kind of fault alone")
+	without := set.String("without", "", "kinds of faults to leave out, with commas between")
 	times := set.Int("times", 3, "how often the one kind of -only is injected")
 	set.Uint64Var(&cfg.Seed, "seed", 1, "of the schedule")
 	set.StringVar(&cfg.Dir, "dir", "", "directory for data and logs, kept; default: a temporary one, kept after a failure")
@@ -67,6 +70,14 @@ func run(ctx context.Context, args []string) (int, error) {
 	}
 	if *none {
 		cfg.Faults = nil
+	}
+	for _, k := range strings.FieldsFunc(*only+","+*without, func(r rune) bool { return r == ',' }) {
+		if !slices.Contains(chaos.Kinds(), chaos.Kind(k)) {
+			return exitError, fmt.Errorf("%q is no kind of fault; there are %v", k, chaos.Kinds())
+		}
+	}
+	for _, k := range strings.Split(*without, ",") {
+		delete(cfg.Faults, chaos.Kind(k))
 	}
 	if *only != "" {
 		cfg.Faults = map[chaos.Kind]int{chaos.Kind(*only): *times}
@@ -108,6 +119,9 @@ func attack(ctx context.Context, cfg chaos.Config) (code int, err error) {
 	}
 	if missing := report.Missing(cfg.Faults); len(missing) > 0 {
 		return exitError, fmt.Errorf("not all faults could be injected: %v; data and logs are in %s", missing, cfg.Dir)
+	}
+	if blind := report.Blind(cfg.Span); len(blind) > 0 {
+		return exitError, fmt.Errorf("not enough was seen: %v; data and logs are in %s", blind, cfg.Dir)
 	}
 	return 0, nil
 }

@@ -3,6 +3,7 @@ package simulate_test
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -75,6 +76,7 @@ func calls(t *testing.T, seed byte, n int, account http.HandlerFunc) []string {
 	now := time.Date(2026, 11, 22, 7, 0, 0, 0, time.UTC)
 	sw := simulate.NewSwitch(simulate.SwitchOptions{
 		Client: client, Topic: "cdrs", API: simulate.NewAPI(api.URL, ""), Rate: 1000, Seed: [32]byte{seed},
+		Log: slog.New(slog.DiscardHandler),
 		Now: func() time.Time { // every look sees the same time go by
 			mu.Lock()
 			defer mu.Unlock()
