@@ -20,7 +20,7 @@ func (w *world) mishap(r *rand.Rand) {
 	switch r.IntN(10) {
 	case 9:
 		w.mu.Lock()
-		i.unsure = time.Now().Add(long)
+		i.puzzled, i.unsure = time.Now(), time.Now().Add(long)
 		w.say("FAULT %s does not know what records mean for %s", i.name, long)
 		w.mu.Unlock()
 	case 8:

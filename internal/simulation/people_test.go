@@ -279,6 +279,7 @@ func (w *world) pay(rec *kafka.Record) {
 		Account string        `json:"account"`
 		N       int64         `json:"n"`
 		Amount  rating.Micros `json:"amount"`
+		In      string        `json:"currency"`
 	}
 	if err := json.Unmarshal(rec.Value, &p); err != nil {
 		panic(err)
@@ -290,7 +291,7 @@ func (w *world) pay(rec *kafka.Record) {
 		return
 	}
 	r := rand.New(rand.NewPCG(w.opt.seed, uint64(p.N)<<32|uint64(len(p.Account)+int(p.Account[1]))))
-	c := &balance.Command{Type: balance.Result, Account: p.Account, N: p.N, Status: "succeeded", Amount: &p.Amount, Currency: "USD"}
+	c := &balance.Command{Type: balance.Result, Account: p.Account, N: p.N, Status: "succeeded", Amount: &p.Amount, Currency: p.In}
 	copies := 1 + r.IntN(5)/4
 	switch r.IntN(8) {
 	case 0:

@@ -122,7 +122,7 @@ func (h hook) send(ctx context.Context, cmds []redis.Cmder) {
 	m := h.i.w.redis
 	key := nameOf(all[0])
 	if strings.HasPrefix(key, "apply_") {
-		h.i.applies(key)
+		h.i.applies(ctx, key)
 	}
 	replies, errs := make([]any, len(cmds)), make([]error, len(cmds))
 	err := h.i.request(ctx, fmt.Sprintf("redis %d %s", m.node(keyOf(all[0])), key), func() error {

@@ -1,6 +1,7 @@
 package simulation_test
 
 import (
+	"context"
 	"encoding/json"
 	"time"
 
@@ -83,6 +84,7 @@ func (i *instance) asks(msgs []kafka.Message) {
 		var p struct {
 			Account string `json:"account"`
 			N       int64  `json:"n"`
+			In      string `json:"currency"`
 		}
 		if err := json.Unmarshal(m.Value, &p); err != nil {
 			w.violation("request-unreadable", "%s", m.Value)
@@ -91,7 +93,7 @@ func (i *instance) asks(msgs []kafka.Message) {
 		part := w.partitionOf(p.Account)
 		for _, r := range w.log.all[balance.Source{Topic: commandTopic, Partition: part}].records[:i.ends[part]] {
 			c, err := balance.DecodeCommand(r.Value)
-			if err != nil || c.Type != balance.Result || c.Account != p.Account || c.N != p.N || c.Currency == "EUR" {
+			if err != nil || c.Type != balance.Result || c.Account != p.Account || c.N != p.N || c.Status == "succeeded" && c.Currency != p.In {
 				continue
 			}
 			if r.Offset > w.redis.askedAt(p.Account, p.N) {
@@ -137,14 +139,20 @@ func (i *instance) committing(src balance.Source, offset int64) {
 	}
 }
 
-// applies checks a call when it is sent: its records mean the same to all.
-func (i *instance) applies(what string) {
+// applies checks a call when it is sent: when it began, its records meant the same to
+// all. What a server did not know the script of is sent again a while later, in the
+// time of the call.
+func (i *instance) applies(ctx context.Context, what string) {
 	i.w.mu.Lock()
 	defer i.w.mu.Unlock()
-	if i.unsureNow() {
+	ends, _ := ctx.Deadline()
+	if began := ends.Add(-callTimeout); i.unsureNow() && !began.Before(i.puzzled) {
 		i.w.violation("applied-unsure", "%s: %s", i.name, what)
 	}
 }
+
+// callTimeout is that of balance.Options, the default.
+const callTimeout = 5 * time.Second
 
 // laggard is how long a call may be under way with the clock of its caller's start,
 // and how much later another's clock may show the same.

@@ -246,7 +246,8 @@ type instance struct {
 	dead    bool      // crashed
 	leaving bool      // told to stop
 	stalled time.Time // stands still until then
-	unsure  time.Time // does not know what records mean to others until then
+	puzzled time.Time // since then ...
+	unsure  time.Time // ... it does not know what records mean to others, until then
 	mute    time.Time // cannot write to Kafka until then
 
 	wake chan struct{}
