@@ -5,11 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -229,7 +231,15 @@ func TestARebuildThatIsKilledGoesOn(t *testing.T) {
 	run := p.processor(p.http)
 	awaitReady(t, run, "http://"+p.http)
 	stop := p.pay(rand.New(rand.NewPCG(1, 1)), "tenant-0")
-	p.traffic(1500)
+	p.traffic(300)
+	r := rand.New(rand.NewPCG(2, 2))
+	for range 20 { // batches of the log, so that a rebuild has many calls to make
+		var cdrs [][]byte
+		for range 60 {
+			cdrs = append(cdrs, p.cdr(r, names(12)[r.IntN(12)]))
+		}
+		p.send(r, 0.1, cdrs...)
+	}
 	p.settled()
 	stop()
 	before, requests := p.balances(), len(p.read("recharge-requests"))
@@ -244,9 +254,9 @@ func TestARebuildThatIsKilledGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	kills, out := 0, ""
-	for scripts := int64(40); out == ""; scripts += 40 {
-		proxy := newStalling(t, server.Addr(), scripts)
-		rebuild := start(t, p.environ(), append(p.rebuildArgs(proxy.addr), "--brokers", strings.Join(p.brokers, ","))...)
+	for calls := int64(2); out == ""; calls *= 2 {
+		proxy := newStaller(t, server.Addr(), calls)
+		rebuild := start(t, p.environ(), append(p.rebuildArgs(proxy.addr), "--fetch-bytes", "4096", "--brokers", strings.Join(p.brokers, ","))...)
 		select {
 		case <-proxy.stalled:
 			if kills == 1 { // by Ctrl-C
@@ -272,6 +282,53 @@ func TestARebuildThatIsKilledGoesOn(t *testing.T) {
 	}
 	run = p.isAsBefore(before, requests)
 	run.stop(t)
+}
+
+// staller is a way to Redis that lets nothing through any more once it has passed on so
+// many calls that debit.
+type staller struct {
+	addr    string
+	calls   atomic.Int64
+	stalled chan struct{} // is closed then
+}
+
+func newStaller(t *testing.T, to string, calls int64) *staller {
+	t.Helper()
+	s := &staller{stalled: make(chan struct{})}
+	s.calls.Store(calls)
+	s.addr = serveEach(t, func(client net.Conn) {
+		server, err := net.Dial("tcp", to)
+		if err != nil {
+			_ = client.Close()
+			return
+		}
+		go s.pass(client, server, nil)
+		s.pass(server, client, []byte(":seen:")) // the keys of ids
+	})
+	return s
+}
+
+// pass copies until either end is closed, and counts what has a mark.
+func (s *staller) pass(to, from net.Conn, mark []byte) {
+	defer func() { _, _ = to.Close(), from.Close() }()
+	buf := make([]byte, 1<<20)
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		select {
+		case <-s.stalled:
+			continue
+		default:
+		}
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
+		if mark != nil && bytes.Contains(buf[:n], mark) && s.calls.Add(-1) == 0 {
+			close(s.stalled)
+		}
+	}
 }
 
 // left returns how many records of the logs some shard has not applied.

@@ -250,31 +250,22 @@ type forgetful struct {
 	every   int64
 	scripts atomic.Int64
 	dropped atomic.Int64
-	stalled chan struct{} // not nil: the answer never comes instead, and this is closed
 }
 
 func newForgetful(t *testing.T, to string, every int64) *forgetful {
 	t.Helper()
 	f := &forgetful{every: every}
-	f.listen(t, to)
+	f.addr = serveEach(t, func(c net.Conn) { f.pipe(c, to) })
 	return f
 }
 
-// newStalling returns one that loses nothing, but stalls at a script.
-func newStalling(t *testing.T, to string, at int64) *forgetful {
-	t.Helper()
-	f := &forgetful{every: at, stalled: make(chan struct{})}
-	f.listen(t, to)
-	return f
-}
-
-func (f *forgetful) listen(t *testing.T, to string) {
+// serveEach has every connection to the address that it returns served.
+func serveEach(t *testing.T, serve func(net.Conn)) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.addr = l.Addr().String()
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
@@ -282,9 +273,10 @@ func (f *forgetful) listen(t *testing.T, to string) {
 			if err != nil {
 				return
 			}
-			go f.pipe(c, to)
+			go serve(c)
 		}
 	}()
+	return l.Addr().String()
 }
 
 func (f *forgetful) pipe(client net.Conn, to string) {
@@ -321,13 +313,8 @@ func (f *forgetful) pipe(client net.Conn, to string) {
 			return
 		}
 		if lose.Load() {
-			if f.dropped.Add(1) == 1 && f.stalled != nil {
-				close(f.stalled)
-			}
-			if f.stalled == nil {
-				return
-			}
-			continue
+			f.dropped.Add(1)
+			return
 		}
 		if _, err := io.Copy(client, bytes.NewReader(buf[:n])); err != nil {
 			return
