@@ -216,6 +216,28 @@ func TestJudgeAllowsAbandonedTimelines(t *testing.T) {
 	}
 }
 
+// An account that was told to be below zero by a history that is no more, and never
+// is in the one that holds, must have been told otherwise since.
+func TestJudgeWantsAbandonedCrossingsSuperseded(t *testing.T) {
+	t.Parallel()
+	l := honest()
+	l.WentBack = true
+	l.Alerts = append(l.Alerts, alert("cdrs", "balance.depleted", "acme", 5, t0+10_000, "-0.200000", ""))
+	if _, findings := chaos.Judge(l); len(findings) != 1 || !strings.Contains(findings[0].Text, "acme has 39.800000, and the newest event says below zero: true") {
+		t.Errorf("nothing newer is told: %v", findings)
+	}
+	again := alert("credit-commands", "funds.added", "acme", 9, t0+1000, "40.000000", "")
+	again.Value = []byte(strings.Replace(string(l.Alerts[0].Value), `"sequence":1`, `"sequence":9`, 1))
+	l.Alerts = append(l.Alerts, again)
+	if _, findings := chaos.Judge(l); len(findings) > 0 {
+		t.Errorf("superseded: %v", findings)
+	}
+	replace(&l.Alerts[6], `"balance":"40.000000"`, `"balance":"-1.000000"`)
+	if _, findings := chaos.Judge(l); len(findings) == 0 {
+		t.Error("what is newer says below zero, too")
+	}
+}
+
 // A command that is in the log again, late, sets nothing: what was set after it holds.
 func TestJudgeKnowsARepeatedCommand(t *testing.T) {
 	t.Parallel()
