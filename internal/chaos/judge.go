@@ -52,7 +52,7 @@ type Tally struct {
 	Retold                                  int // CDRs whose outcome differs between timelines
 	Commands, Accounts                      int
 	Events, EventsAgain, EventsAbandoned    int
-	StatesAbandoned                         int // accounts whose newest crossing belongs to one
+	LevelsAbandoned                         int // accounts whose newest word on a level belongs to one
 	Requests, RequestsAgain                 int
 }
 

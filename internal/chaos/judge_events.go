@@ -113,10 +113,9 @@ type telling struct {
 
 // events compares credit-alerts with what the commands and balances say.
 func (j *judge) events() {
-	said := map[string][]byte{}        // by id
-	told := map[string]telling{}       // by account and key
-	crossings := map[string][]*event{} // by account, of those that say whether it is below zero
-	levels := map[string][]*event{}    // the same, of those that say which level it is at
+	said := map[string][]byte{}  // by id
+	told := map[string]telling{} // by account and key
+	all := map[string][]*event{} // by account
 	for i := range j.logs.Alerts {
 		rec := &j.logs.Alerts[i]
 		e, err := readEvent(rec)
@@ -134,12 +133,7 @@ func (j *judge) events() {
 		}
 		said[e.id] = rec.Value
 		j.eventOne(rec, e, told)
-		switch e.kind {
-		case "balance.depleted", "balance.restored":
-			crossings[e.account] = append(crossings[e.account], e)
-		case "balance.low", "balance.recovered":
-			levels[e.account] = append(levels[e.account], e)
-		}
+		all[e.account] = append(all[e.account], e)
 	}
 	for id, s := range j.accounts {
 		for key := range s.expected {
@@ -147,8 +141,8 @@ func (j *judge) events() {
 				j.find(CheckEvents, "%s: no event says %s", id, key)
 			}
 		}
-		j.crossed(s, crossings[id])
-		j.warned(s, levels[id])
+		j.crossed(s, all[id])
+		j.warned(s, all[id])
 	}
 }
 
@@ -193,19 +187,31 @@ func (j *judge) eventOne(rec *Record, e *event, told map[string]telling) {
 	}
 }
 
-// crossed checks that the newest event says whether an account is below zero, and
-// that it went there and back in turns, unless some of the events belong to
-// abandoned timelines.
+// crossed checks that the newest crossing of zero says where an account is, and that
+// it went there and back in turns. After Redis went back, the newest may be of a
+// history that is no more; then an event that is newer must tell a balance on the
+// right side: see docs/chaos.md.
 func (j *judge) crossed(s *subject, all []*event) {
 	slices.SortFunc(all, func(a, b *event) int { return cmp.Compare(a.sequence, b.sequence) })
-	below := len(all) > 0 && all[len(all)-1].kind == "balance.depleted"
-	if below != (s.Balance().Sign() < 0) && !j.abandoned(all) {
+	under := s.Balance().Sign() < 0
+	below, superseded := false, false
+	var crossings []*event
+	for _, e := range all {
+		switch e.kind {
+		case "balance.depleted", "balance.restored":
+			crossings = append(crossings, e)
+			below, superseded = e.kind == "balance.depleted", false
+		default:
+			superseded = superseded || (e.balance.Sign() < 0) == under
+		}
+	}
+	if below != under && (!superseded || len(j.logs.Backs) == 0) {
 		j.find(CheckEvents, "%s has %s, and the newest event says below zero: %t", s.ID, decimal(s.Balance()), below)
 	}
 	if len(j.logs.Backs) > 0 {
 		return
 	}
-	for i, e := range all {
+	for i, e := range crossings {
 		want := "balance.depleted"
 		if i%2 == 1 {
 			want = "balance.restored"
@@ -217,35 +223,27 @@ func (j *judge) crossed(s *subject, all []*event) {
 	}
 }
 
-// abandoned reports whether the newest of some events may belong to a timeline that
-// Redis has gone back from since. In the next one the account may never have been
-// where they say: then nothing takes them back (docs/events.md).
-func (j *judge) abandoned(all []*event) bool {
-	if len(all) == 0 || !j.logs.excused(all[len(all)-1].told, math.MaxInt64) {
-		return false
-	}
-	j.tally.StatesAbandoned++
-	return true
-}
-
 // warned checks that who is at or below a level in the end was told of it, and not
-// taken back since. What else must have been told depends on how calls and commands
-// interleaved.
+// taken back since, unless Redis went back after that. What else must have been told
+// depends on how calls and commands interleaved. all is in the order of sequences.
 func (j *judge) warned(s *subject, all []*event) {
 	level := s.Reached()
 	if level == nil {
 		return
 	}
-	slices.SortFunc(all, func(a, b *event) int { return cmp.Compare(a.sequence, b.sequence) })
-	if len(all) > 0 {
-		newest := all[len(all)-1]
-		at, err := moneyOf(newest.details["threshold"])
-		if err == nil && (at.Cmp(level) < 0 || at.Cmp(level) == 0 && newest.kind == "balance.low") {
+	for _, e := range slices.Backward(all) {
+		if e.kind != "balance.low" && e.kind != "balance.recovered" {
+			continue
+		}
+		at, err := moneyOf(e.details["threshold"])
+		if err == nil && (at.Cmp(level) < 0 || at.Cmp(level) == 0 && e.kind == "balance.low") {
 			return
 		}
-	}
-	if j.abandoned(all) {
-		return
+		if j.logs.excused(e.told, math.MaxInt64) { // told by a timeline that is no more
+			j.tally.LevelsAbandoned++
+			return
+		}
+		break
 	}
 	j.find(CheckEvents, "%s has %s, at or below its level of %s, and the newest event does not say so", s.ID, decimal(s.Balance()), decimal(level))
 }

@@ -234,11 +234,14 @@ func TestJudgeAllowsAbandonedTimelines(t *testing.T) {
 		t.Error("a doubled debit is excused by a timeline")
 	}
 
-	// What the last event says may never have been so in the timeline that counts.
+	// A level may have been taken back by a timeline that is no more.
 	l = honest()
+	replace(&l.Commands[0], `"USD"`, `"USD","low_balance":["40.00"]`)
+	for i, kind := range []string{"balance.low", "balance.recovered"} {
+		l.Alerts = append(l.Alerts, alert("cdrs", kind, "acme", 2+i, t0+10_000, []string{"39.800000", "45.000000"}[i], `,"threshold":"40.000000"`))
+	}
 	l.Backs = []int64{t0 + 40_000}
-	drop(&l.Alerts, 4)
-	if tally, findings = chaos.Judge(l); len(findings) > 0 || tally.StatesAbandoned != 1 {
+	if tally, findings = chaos.Judge(l); len(findings) > 0 || tally.LevelsAbandoned != 1 {
 		t.Errorf("%+v, %v", tally, findings)
 	}
 
@@ -250,6 +253,29 @@ func TestJudgeAllowsAbandonedTimelines(t *testing.T) {
 		if _, findings = chaos.Judge(l); len(findings) != 1 || findings[0].Check != chaos.CheckRated {
 			t.Errorf("charged twice, Redis went back at %d: %v", back-t0, findings)
 		}
+	}
+}
+
+// An account that was told to be below zero by a history that is no more, and never
+// is in the one that holds, must have been told otherwise since.
+func TestJudgeWantsAbandonedCrossingsSuperseded(t *testing.T) {
+	t.Parallel()
+	l := honest()
+	l.Backs = []int64{t0 + 10_500}
+	l.Alerts = append(l.Alerts, alert("cdrs", "balance.depleted", "acme", 5, t0+10_000, "-0.200000", ""))
+	if _, findings := chaos.Judge(l); len(findings) != 1 || !strings.Contains(findings[0].Text, "acme has 39.800000, and the newest event says below zero: true") {
+		t.Errorf("nothing newer is told: %v", findings)
+	}
+	again := alert("credit-commands", "funds.added", "acme", 9, t0+1000, "40.000000", "")
+	again.AppendMillis = t0 + 11_000
+	again.Value = []byte(strings.Replace(string(l.Alerts[0].Value), `"sequence":1`, `"sequence":9`, 1))
+	l.Alerts = append(l.Alerts, again)
+	if _, findings := chaos.Judge(l); len(findings) > 0 {
+		t.Errorf("superseded: %v", findings)
+	}
+	replace(&l.Alerts[6], `"balance":"40.000000"`, `"balance":"-1.000000"`)
+	if _, findings := chaos.Judge(l); len(findings) == 0 {
+		t.Error("what is newer says below zero, too")
 	}
 }
 

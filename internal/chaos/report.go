@@ -73,7 +73,7 @@ func (r *Report) Write(w io.Writer) {
 	p("\nCDRs read            %d = %d charged + %d free + %d duplicate + %d parked", t.CDRs, t.Charged, t.Free, t.Duplicates, t.Parked)
 	p("commands             %d on %d accounts", t.Commands, t.Accounts)
 	p("redelivered          %d rated records, %d dead letters; %d CDRs were told anew by another timeline", t.RatedAgain, t.LettersAgain, t.Retold)
-	p("events               %d, %d repeated (%d per million), %d of abandoned timelines, which have the last word on %d accounts", t.Events, t.EventsAgain, perMillion(t.EventsAgain, t.Events), t.EventsAbandoned, t.StatesAbandoned)
+	p("events               %d, %d repeated (%d per million), %d of abandoned timelines, which have the last word on levels of %d accounts", t.Events, t.EventsAgain, perMillion(t.EventsAgain, t.Events), t.EventsAbandoned, t.LevelsAbandoned)
 	p("payment requests     %d, %d repeated", t.Requests, t.RequestsAgain)
 	p("API answers          %s", answers(r.Answers))
 	p("processors started   %d; offsets and marks compared %d times, outboxes %d times; lag 0 after %s", r.Started, r.Looks, r.Insights, r.LagTook.Round(100*time.Millisecond))
