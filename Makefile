@@ -21,7 +21,7 @@ MUTANTS   ?=
 BENCH     ?= .
 BENCHPKG  ?= ./rating/... ./consumer/... ./balance/... ./internal/kafka/... ./cmd/creditstream
 
-TEST_NEEDS := redis-server kcat curl
+TEST_NEEDS := redis-server kcat curl prometheus
 
 .DEFAULT_GOAL := help
 .PHONY: help build run kafka redis-cluster test test-real test-containers simulate mutants chaos chaos-long chaos-mutants lint bench fmt tidy
