@@ -50,7 +50,7 @@ func (s *Store) Tally(ctx context.Context, shard int, after string, limit int, t
 		return "", 0, fmt.Errorf("read accounts of shard %d: %w", shard, err)
 	}
 	page := Tally{Recharges: map[string]int{}}
-	for i, id := range ids {
+	for i := range ids {
 		r := readerOf(names, hashes[i].Val())
 		if r.micros("funded")-r.micros("spent")-r.micros("forfeited") < 0 {
 			page.BelowZero++
@@ -59,7 +59,7 @@ func (s *Store) Tally(ctx context.Context, shard int, after string, limit int, t
 		}
 		page.Recharges[cmp.Or(r.h["state"], "idle")]++
 		if r.err != nil {
-			return "", 0, fmt.Errorf("read account %s: %w", id, r.err)
+			return "", 0, fmt.Errorf("read an account of shard %d: %w", shard, r.err)
 		}
 	}
 	t.add(&page)

@@ -44,6 +44,7 @@ type Census struct {
 
 	shards []int // that are counted
 	round  round
+	told   bool // that it fails; until a round was without an error
 }
 
 // A round is one count of all shards.
@@ -52,6 +53,8 @@ type round struct {
 	left  []int  // shards that are not counted yet; the first may be begun
 	after string // the last account of the first one that is counted
 	tally balance.Tally
+
+	failed bool
 }
 
 // New returns a census. Its metrics of accounts appear after the first round.
@@ -82,19 +85,19 @@ func New(cfg Config) *Census {
 func (c *Census) Run(ctx context.Context) {
 	tick := time.NewTicker(stepEvery)
 	defer tick.Stop()
-	failing := false
 	for {
 		err := c.step(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		if err != nil {
+			c.round.failed = true
 			c.errors.Inc()
-			if !failing {
-				c.cfg.Logger.WarnContext(ctx, "cannot count accounts and memory: tried again every second", slog.Any("error", err))
+			if !c.told {
+				c.cfg.Logger.WarnContext(ctx, "cannot count accounts and memory: tried again", slog.Any("error", err))
 			}
+			c.told = true
 		}
-		failing = err != nil
 		select {
 		case <-ctx.Done():
 			return
@@ -120,8 +123,9 @@ func (c *Census) step(ctx context.Context) error {
 		c.round = round{began: now, left: slices.Clone(c.shards)}
 	}
 	err := c.read(ctx)
-	if err == nil && len(c.round.left) == 0 && len(c.shards) > 0 {
+	if err == nil && len(c.round.left) == 0 {
 		c.show()
+		c.told = c.told && (c.round.failed || full != nil)
 	}
 	return errors.Join(err, full)
 }
@@ -153,6 +157,9 @@ func (c *Census) read(ctx context.Context) error {
 }
 
 func (c *Census) show() {
+	if len(c.shards) == 0 {
+		return // others count them
+	}
 	t := &c.round.tally
 	c.accounts.WithLabelValues("at_or_above_zero").Set(float64(t.AtOrAboveZero))
 	c.accounts.WithLabelValues("below_zero").Set(float64(t.BelowZero))

@@ -3,6 +3,7 @@ package census_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -70,12 +71,12 @@ func fill(t *testing.T, store *balance.Store, n int) (byPartition [partitions]in
 }
 
 // run runs a census until the test ends.
-func run(t *testing.T, store *balance.Store, held func() []int) (figure func(name, label string) (value float64, found bool)) {
+func run(t *testing.T, store *balance.Store, held func() []int, log io.Writer) (figure func(name, label string) (value float64, found bool)) {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	began := time.Now()
 	fast := func() time.Time { return began.Add(20 * time.Since(began)) } // a round with every step
-	c := census.New(census.Config{Store: store, Held: held, Registerer: reg, Now: fast, Logger: slog.New(slog.DiscardHandler)})
+	c := census.New(census.Config{Store: store, Held: held, Registerer: reg, Now: fast, Logger: slog.New(slog.NewTextHandler(log, nil))})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { c.Run(ctx); close(done) }()
@@ -122,7 +123,7 @@ func TestAccountsOfTheShardsThatAreHeld(t *testing.T) {
 			return []int{int(p)}
 		}
 		return nil
-	})
+	}, io.Discard)
 	for p := range partitions {
 		partition.Store(int64(p))
 		until(t, fmt.Sprintf("%d accounts of partition %d", want[p], p), func() bool {
@@ -144,7 +145,15 @@ func TestAccountsOfTheShardsThatAreHeld(t *testing.T) {
 	}
 }
 
-// While Redis is away it says so, and keeps its last figures.
+// lines counts what is logged.
+type lines struct{ atomic.Int64 }
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.Add(1)
+	return len(p), nil
+}
+
+// While Redis is away it says so once, and keeps its last figures.
 func TestRedisIsAway(t *testing.T) {
 	t.Parallel()
 	server, err := redisserver.Start(t.Context(), redisserver.Options{Dir: t.TempDir()})
@@ -154,11 +163,15 @@ func TestRedisIsAway(t *testing.T) {
 	t.Cleanup(server.Stop)
 	store := open(t, &redis.UniversalOptions{Addrs: []string{server.Addr()}})
 	want := fill(t, store, 10)
-	figure := run(t, store, func() []int { return []int{0, 1} })
+	var log lines
+	figure := run(t, store, func() []int { return []int{0, 1} }, &log)
 	all := float64(want[0] + want[1])
 	until(t, "a count", func() bool { n, _ := figure("accounts", "below_zero"); return n == all })
 	server.Stop()
-	until(t, "errors", func() bool { n, _ := figure("errors_total", ""); return n > 0 })
+	until(t, "errors", func() bool { n, _ := figure("errors_total", ""); return n > 2 })
+	if n := log.Load(); n != 1 {
+		t.Errorf("it says so %d times, want once", n)
+	}
 	if n, _ := figure("accounts", "below_zero"); n != all {
 		t.Errorf("%v accounts, want the last count of %v", n, all)
 	}
