@@ -21,10 +21,10 @@ MUTANTS   ?=
 BENCH     ?= .
 BENCHPKG  ?= ./rating/... ./consumer/... ./balance/... ./internal/kafka/... ./cmd/creditstream
 
-TEST_NEEDS := redis-server kcat curl
+TEST_NEEDS := redis-server kcat curl prometheus
 
 .DEFAULT_GOAL := help
-.PHONY: help build run kafka redis-cluster test test-real test-containers simulate mutants chaos chaos-long chaos-mutants lint bench fmt tidy
+.PHONY: help build run kafka redis-cluster test test-real test-containers test-compose test-helm simulate mutants chaos chaos-long chaos-mutants lint bench fmt tidy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z\/-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -77,6 +77,14 @@ test-containers: ## run them on containers, where a Docker engine answers
 	@deploy/local/need $(TEST_NEEDS)
 	@$(find_race); set -x; CREDITSTREAM_TEST_KAFKA=container CREDITSTREAM_TEST_REDIS=container \
 		go test -p 1 -shuffle=on $$race $(TESTFLAGS) $(REALPKG)
+
+# A module of its own: the product depends on nothing of Helm or Kubernetes.
+test-helm: ## lint and render the Helm chart with Helm's packages, and check what comes out
+	cd deploy/helm/check && go test ./...
+
+test-compose: build ## start deploy/compose.yaml, where a Docker engine answers, and make a call
+	@deploy/local/need curl
+	@deploy/local/try-compose
 
 CHAOS_NEEDS := java mvn redis-server
 

@@ -11,6 +11,7 @@ import (
 // metrics count what was acknowledged; a repeat counts again.
 type metrics struct {
 	events, rated, deadLetters counters
+	funds                      *funds
 }
 
 func newMetrics(reg prometheus.Registerer) metrics {
@@ -28,6 +29,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 			Name: "creditstream_alerts_dead_letters_total",
 			Help: "Dead letters published, repeats after a take-over included, by reason.",
 		}, []string{"reason"}), rating.Reasons()),
+		funds: newFunds(f),
 	}
 }
 
@@ -44,6 +46,7 @@ func (m *metrics) published(verdicts []balance.Verdict, entries []*balance.Entry
 	for _, e := range entries {
 		for i := range e.Events {
 			m.events.inc(e.Events[i].Kind)
+			m.funds.add(&e.Events[i])
 		}
 	}
 }

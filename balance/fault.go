@@ -39,6 +39,17 @@ func Temporary(err error) bool {
 	return !errors.As(err, &server) // what Redis did not say came from the network
 }
 
+// RefusesWrites reports whether an error says that Redis answers and takes no writes:
+// its memory is full, its disk fails, its replicas are away, or it is one itself.
+func RefusesWrites(err error) bool {
+	for _, prefix := range []string{"OOM", "MISCONF", "NOREPLICAS", "READONLY"} {
+		if redis.HasErrorPrefix(err, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
 // oneOf returns one error for many that are likely alike, one per shard: the first
 // that waiting does not mend, else the first; with how many more there are.
 func oneOf(errs []error) error {

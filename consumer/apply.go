@@ -15,6 +15,7 @@ const maxOrders = 200
 // applyBatch feeds a batch to every lane that it concerns, in rounds: a lane has
 // one call in flight. Each round's entries go to the publisher at once.
 func (w *worker) applyBatch(ctx, stop context.Context, b *batch, jobs chan<- *job) error {
+	w.inHand.Store(b.since())
 	left := make([][]int, len(w.lanes))
 	for i, l := range w.lanes {
 		next := l.next()
@@ -55,6 +56,7 @@ func (w *worker) applyBatch(ctx, stop context.Context, b *batch, jobs chan<- *jo
 		}
 	}
 	w.setFed(fed{b.next, b.last})
+	w.inHand.Store(0)
 	return nil
 }
 
@@ -138,7 +140,6 @@ func (w *worker) feed(ctx context.Context, b *batch, parts []part) ([]balance.Re
 	}
 	switch {
 	case failed != nil:
-		w.metrics().errors.WithLabelValues("redis").Inc()
 		return nil, w.redisAway(failed) // whether it was applied is not known
 	case refused != nil:
 		return nil, &takeOverError{causeRefused, refused}

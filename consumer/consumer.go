@@ -152,6 +152,22 @@ func (c *Consumer) Ready() error {
 	return nil
 }
 
+// CommandPartitions returns the partitions of the commands topic that this member
+// holds.
+func (c *Consumer) CommandPartitions() (held []int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.workers == nil {
+		return nil
+	}
+	for _, w := range *c.workers {
+		if w.commands {
+			held = append(held, w.source.Partition)
+		}
+	}
+	return held
+}
+
 // generation runs the workers of one assignment until it ends.
 func (c *Consumer) generation(stop context.Context, g *kafka.Generation) error {
 	var workers []*worker
@@ -212,8 +228,10 @@ func (c *Consumer) hold(workers *[]*worker) {
 	defer c.mu.Unlock()
 	c.workers = workers
 	c.away.Store(nil)
-	c.metrics.held.Set(0)
-	if workers != nil {
-		c.metrics.held.Set(float64(len(*workers)))
+	if workers == nil {
+		c.metrics.held.Set(0)
+		c.metrics.forgetPartitions()
+		return
 	}
+	c.metrics.held.Set(float64(len(*workers)))
 }

@@ -51,6 +51,9 @@ type asked struct {
 
 // keep confirms, trims and commits once. While Redis is away it says so to Ready.
 func (k *keeper) keep(ctx context.Context) error {
+	for _, w := range k.workers {
+		w.seeAge(k.consumer.cfg.Now())
+	}
 	refused, err := k.confirm(ctx)
 	switch {
 	case err == nil:
@@ -63,7 +66,7 @@ func (k *keeper) keep(ctx context.Context) error {
 		if k.consumer.away.Swap(new("waiting for Redis")) == nil {
 			k.consumer.cfg.Logger.WarnContext(ctx, "waits for Redis", slog.Any("error", err))
 		}
-		k.consumer.metrics.errors.WithLabelValues("redis").Inc()
+		k.consumer.metrics.redisError(err)
 		k.consumer.metrics.waits.WithLabelValues("redis").Inc()
 		err = nil
 	}

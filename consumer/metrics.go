@@ -25,6 +25,7 @@ type metrics struct {
 	lagSeconds    *prometheus.GaugeVec
 	outbox        *prometheus.GaugeVec
 	takeOvers     *prometheus.CounterVec
+	rewinds       prometheus.Counter
 	waits         *prometheus.CounterVec
 	errors        *prometheus.CounterVec
 	held          prometheus.Gauge
@@ -60,9 +61,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		debited:      histogram("append_to_debited_seconds", "From the broker's append of a CDR to its debit.", latency()),
 		published:    histogram("append_to_published_seconds", "From the broker's append of a CDR to the acknowledgement of all that it caused.", latency()),
 		lag:          gauge("lag_records", "Records between the last fetch and the log's end.", "topic", "partition"),
-		lagSeconds:   gauge("lag_seconds", "Age of the last fetched record while there are more; 0 at the end.", "topic", "partition"),
+		lagSeconds:   gauge("lag_seconds", "Age of the oldest record that is fetched and not applied, or of the last one fetched while there are more; else 0.", "topic", "partition"),
 		outbox:       gauge("outbox_entries", "Result entries applied and not yet published.", "topic", "partition"),
 		takeOvers:    counter("take_overs_total", "Take-overs after the first of an assignment, by cause.", "cause"),
+		rewinds:      counter("rewinds_total", "Take-overs that found a mark lower than it was: Redis has gone back.").WithLabelValues(),
 		waits:        counter("waits_total", "Times a worker waited, by what for.", "for"),
 		errors:       counter("errors_total", "Errors that were waited out, by kind.", "kind"),
 		held:         gauge("partitions_held", "Partitions assigned to this process.").WithLabelValues(),
@@ -82,22 +84,65 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, wait := range []string{"behind", "unknown", "redis", "kafka", causeCompare} {
 		m.waits.WithLabelValues(wait)
 	}
-	for _, kind := range []string{"kafka_fetch", "kafka_publish", "kafka_commit", "kafka_group", "redis", "timers"} {
+	for _, kind := range []string{"kafka_fetch", "kafka_publish", "kafka_commit", "kafka_group", errorRedis, errorRedisRefused, "timers"} {
 		m.errors.WithLabelValues(kind)
 	}
 	return m
 }
 
+// Kinds of errors of Redis.
+const (
+	errorRedis        = "redis"         // it is away
+	errorRedisRefused = "redis_refused" // it answers and takes no writes: memory, disk, replicas
+)
+
+func (m *metrics) redisError(err error) {
+	kind := errorRedis
+	if balance.RefusesWrites(err) {
+		kind = errorRedisRefused
+	}
+	m.errors.WithLabelValues(kind).Inc()
+}
+
+// forgetPartitions drops what is said of partitions, which another process may hold
+// from now on.
+func (m *metrics) forgetPartitions() {
+	m.lag.Reset()
+	m.lagSeconds.Reset()
+	m.outbox.Reset()
+}
+
 func partitionLabel(s balance.Source) string { return strconv.Itoa(s.Partition) }
 
-func (m *metrics) seeLag(s balance.Source, f *kafka.Fetched, now time.Time) {
-	behind := f.End - f.Next
-	m.lag.WithLabelValues(s.Topic, partitionLabel(s)).Set(float64(max(0, behind)))
-	age := 0.0
-	if n := len(f.Records); n > 0 && behind > 0 {
-		age = max(0, now.Sub(time.UnixMilli(f.Records[n-1].AppendMillis)).Seconds())
+// seeFetched notes how far the log's end is.
+func (w *worker) seeFetched(f *kafka.Fetched) {
+	behind := max(0, f.End-f.Next)
+	w.metrics().lag.WithLabelValues(w.source.Topic, partitionLabel(w.source)).Set(float64(behind))
+	switch {
+	case behind == 0:
+		w.fetched.Store(0)
+	case len(f.Records) > 0:
+		w.fetched.Store(f.Records[len(f.Records)-1].AppendMillis)
 	}
-	m.lagSeconds.WithLabelValues(s.Topic, partitionLabel(s)).Set(age)
+}
+
+// since returns the append time of a batch's first record; 0 if it has none.
+func (b *batch) since() int64 {
+	if len(b.records) == 0 {
+		return 0
+	}
+	return b.records[0].AppendMillis
+}
+
+// seeAge says how late the worker is, also while it waits and fetches nothing.
+func (w *worker) seeAge(now time.Time) {
+	age := 0.0
+	for _, millis := range []int64{w.inHand.Load(), w.fetched.Load()} {
+		if millis != 0 {
+			age = max(age, now.Sub(time.UnixMilli(millis)).Seconds())
+		}
+	}
+	w.metrics().lagSeconds.WithLabelValues(w.source.Topic, partitionLabel(w.source)).Set(age)
 }
 
 func (m *metrics) observeDebited(b *batch, indexes []int, now time.Time) {

@@ -46,10 +46,12 @@ func (w *worker) takeOver(ctx, stop context.Context) (held []*balance.Entry, fro
 	if err := r.plan(); err != nil {
 		return nil, 0, err
 	}
+	w.seeRewind(ctx, holdings)
 	for i := range holdings {
 		w.lanes[i].reset(&holdings[i])
 	}
 	w.endAtTakeOver = end
+	w.inHand.Store(0)
 	if held, err = r.run(ctx, stop); err != nil {
 		return nil, 0, err
 	}
@@ -75,6 +77,24 @@ func (w *worker) lost(ctx context.Context, holdings []balance.Holding) error {
 	return w.consumer.cfg.Lost(ctx, w.source, shards)
 }
 
+// seeRewind says so when marks are lower than this worker was told: Redis has gone
+// back, and what lies between is applied again.
+func (w *worker) seeRewind(ctx context.Context, holdings []balance.Holding) {
+	shards, furthest := 0, int64(0)
+	for i := range holdings {
+		if back := w.lanes[i].next() - holdings[i].Mark.Next; back > 0 {
+			shards++
+			furthest = max(furthest, back)
+		}
+	}
+	if shards == 0 {
+		return
+	}
+	w.metrics().rewinds.Inc()
+	w.logger().WarnContext(ctx, "redis has gone back: its records are applied again", w.partition(),
+		slog.Int("shards", shards), slog.Int64("records", furthest))
+}
+
 // kafkaAway makes an error of Kafka a reason to take over again later, if waiting
 // helps.
 func (w *worker) kafkaAway(err error) error {
@@ -82,11 +102,13 @@ func (w *worker) kafkaAway(err error) error {
 		return err
 	}
 	w.metrics().waits.WithLabelValues("kafka").Inc()
+	w.metrics().errors.WithLabelValues("kafka_fetch").Inc()
 	return &takeOverError{causeKafka, err}
 }
 
 // redisAway does the same for an error of Redis.
 func (w *worker) redisAway(err error) error {
+	w.metrics().redisError(err)
 	if !balance.Temporary(err) {
 		return err
 	}

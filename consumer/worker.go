@@ -30,6 +30,8 @@ type worker struct {
 	waiting atomic.Pointer[string] // what the worker waits for; nil: nothing
 	steady  atomic.Bool            // past its take-over: its marks may be confirmed
 	catchUp atomic.Int64           // of commands: the end of the log at the take-over
+	inHand  atomic.Int64           // append time of the first record of the batch that is applied; 0: there is none
+	fetched atomic.Int64           // append time of the last record that was fetched; 0: it is the log's last
 
 	mu    sync.Mutex
 	fed   fed                     // all below is applied on every lane
@@ -223,7 +225,7 @@ func (w *worker) read(ctx context.Context, from int64, out chan<- *batch) error 
 			w.goOn()
 			failed = 0
 		}
-		w.metrics().seeLag(w.source, &f, cfg.Now())
+		w.seeFetched(&f)
 		if f.Next == from {
 			continue
 		}

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/creditstream/creditstream/alerts"
@@ -93,6 +91,7 @@ type processor struct {
 
 	deadLetters  kafka.TopicInfo
 	writeRetries prometheus.Counter
+	clockOffset  prometheus.Gauge
 
 	mu      sync.Mutex
 	startup error // what start-up waits for; nil: it is over
@@ -176,7 +175,10 @@ func (p *processor) api() http.Handler {
 
 // connect makes the clients of Kafka and Redis. The caller closes them.
 func (p *processor) connect() (closeAll func(), err error) {
-	p.client, err = kafka.New(kafka.Config{Brokers: p.cfg.Brokers, ClientID: "creditstream", Logger: p.log})
+	p.client, err = kafka.New(kafka.Config{
+		Brokers: p.cfg.Brokers, ClientID: "creditstream", Logger: p.log,
+		OnAppend: func(ahead time.Duration) { p.clockOffset.Set(ahead.Seconds()) },
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +195,7 @@ func (p *processor) stream(ctx context.Context) error {
 	partitions, err := p.prepare(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // told to stop while it waited
+			return nil // told to stop while it waited
 		}
 		return err
 	}
@@ -215,6 +217,7 @@ func (p *processor) flow(ctx context.Context, partitions int) error {
 	p.mu.Unlock()
 	p.log.InfoContext(ctx, "processor runs", slog.String("version", version), slog.Int("command_partitions", partitions),
 		slog.Int("shards", p.store.Shards()))
+	defer p.count(ctx, stream)()
 	return p.consume(ctx, stream)
 }
 
@@ -379,18 +382,6 @@ func (p *processor) ready() error {
 		return p.startup
 	}
 	return p.consumer.Ready()
-}
-
-func (p *processor) instrument() {
-	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	f := promauto.With(p.registry)
-	f.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "creditstream_build_info", Help: "Version of this build; the value is 1.",
-	}, []string{"version"}).WithLabelValues(version).Set(1)
-	p.writeRetries = f.NewCounter(prometheus.CounterOpts{
-		Name: "creditstream_kafka_write_retries_total", Help: "Batches that were written to Kafka again, or wait to be.",
-	})
-	p.decks.instrument(p.registry)
 }
 
 // ensureTimeout is how long topics may take to appear before start-up says what it

@@ -70,7 +70,7 @@ func (f *figures) line(last *figures, since time.Duration) string {
 		fmt.Fprintf(&b, ": %s", counts(f.outcomes, "%s %.0f"))
 	}
 	fmt.Fprintf(&b, " | lag %.0f", f.lag)
-	if f.lagSeconds > 0 {
+	if f.lagSeconds >= 0.1 {
 		fmt.Fprintf(&b, " (%.1f s)", f.lagSeconds)
 	}
 	fmt.Fprintf(&b, " | charged %s", cmp.Or(counts(f.money, "%s %.2f"), "0"))

@@ -2,18 +2,12 @@ package main
 
 import (
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/creditstream/creditstream/consumer"
-	"github.com/creditstream/creditstream/internal/letters"
-	"github.com/creditstream/creditstream/internal/verify"
 	"github.com/creditstream/creditstream/rating"
 )
 
@@ -50,60 +44,6 @@ func rulesOf(t *testing.T, file string) (all []rule) {
 	return all
 }
 
-// Every metric of ours that an alert names is exported by a processor, or written by
-// dlq list or verify with --metrics.
-func TestAlertRulesNameMetricsThatExist(t *testing.T) {
-	t.Parallel()
-	exported := map[string]bool{"creditstream_letters_oldest_open_timestamp_seconds": true} // absent while nothing is open
-	for _, write := range []func(file string) error{
-		func(file string) error { return writeMetrics(file, &letters.Sum{}) },
-		func(file string) error { return writeVerified(file, &verify.Report{}, time.Now()) },
-	} {
-		file := filepath.Join(t.TempDir(), "metrics.prom")
-		if err := write(file); err != nil {
-			t.Fatal(err)
-		}
-		written, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(string(written)) {
-			name, _, _ := strings.Cut(strings.TrimPrefix(line, "# HELP "), " ")
-			exported[name] = true
-		}
-	}
-	reg := prometheus.NewRegistry()
-	consumer.New(consumer.Config{Registerer: reg})
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		exported[f.GetName()] = true
-	}
-	files, err := filepath.Glob("../../deploy/prometheus/*.rules.yaml")
-	if err != nil || len(files) < 2 {
-		t.Fatalf("%v: %v", files, err)
-	}
-	for _, file := range files {
-		seen := 0
-		for _, r := range rulesOf(t, file) {
-			if r.Alert == "" || r.Labels["severity"] == "" || r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
-				t.Errorf("rule %+v: wants a name, a severity, a summary and a description", r)
-			}
-			for _, name := range regexp.MustCompile(`creditstream_[a-z_]+`).FindAllString(r.Expr, -1) {
-				seen++
-				if !exported[name] {
-					t.Errorf("%s names %s, which nothing exports", r.Alert, name)
-				}
-			}
-		}
-		if seen < 3 {
-			t.Errorf("%s: %d metrics of ours in all rules", file, seen)
-		}
-	}
-}
-
 // The guide for the operator says of every reason what to do.
 func TestGuideKnowsEveryReason(t *testing.T) {
 	t.Parallel()
@@ -114,6 +54,50 @@ func TestGuideKnowsEveryReason(t *testing.T) {
 	for _, r := range rating.Reasons() {
 		if !regexp.MustCompile("(?m)^\\|.*`" + string(r) + "`.*\\|.*\\|.*\\|$").Match(guide) {
 			t.Errorf("docs/dead-letters.md does not say what to do about %s", r)
+		}
+	}
+}
+
+// The commands that guides for operators show are there, with the flags that they show.
+func TestGuidesShowCommandsThatExist(t *testing.T) {
+	t.Parallel()
+	command := regexp.MustCompile(`(?m)(?:^ +|^export [^\n]*; |\x60|-- /usr/local/bin/)creditstream ((?:--)?[a-z][^\n\x60|>#;&]*)`)
+	for _, file := range []string{"install.md", "runbooks.md", "operations.md", "dead-letters.md"} {
+		text, err := os.ReadFile("../../docs/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := 0
+		for _, m := range command.FindAllStringSubmatch(string(text), -1) {
+			var args, flags []string
+			for word := range strings.FieldsSeq(m[1]) {
+				if flag, _, _ := strings.Cut(word, "="); strings.HasPrefix(flag, "--") {
+					flags = append(flags, flag)
+				} else if len(flags) == 0 && len(args) < 2 {
+					args = append(args, word)
+				}
+			}
+			help, words := "", len(args)
+			for ; len(args) > 0; args = args[:len(args)-1] { // the second word may be an argument
+				var out output
+				if run(t.Context(), append(args, "--help"), &out, &out) == nil && strings.Contains(out.String(), "creditstream "+strings.Join(args, " ")+" ") {
+					help = out.String()
+					break
+				}
+			}
+			if help == "" || len(args) < words && strings.Contains(help, "Available Commands:") {
+				t.Errorf("docs/%s: there is no command %q", file, m[0])
+				continue
+			}
+			for _, flag := range flags {
+				if !strings.Contains(help, flag+" ") && !strings.Contains(help, flag+"[") {
+					t.Errorf("docs/%s: %q: there is no flag %s", file, m[0], flag)
+				}
+			}
+			seen++
+		}
+		if seen < 5 {
+			t.Errorf("docs/%s: %d commands were looked at", file, seen)
 		}
 	}
 }

@@ -62,6 +62,10 @@ type Config struct {
 	// Now is the time of written records until a broker replaces it. Default:
 	// the wall clock.
 	Now func() time.Time
+	// OnAppend, if set, is told after each write to a topic with LogAppendTime how
+	// far the broker's clock is ahead of Now (below zero: behind) beyond what the
+	// round trip explains. It is called from several goroutines.
+	OnAppend func(ahead time.Duration)
 }
 
 // Client talks to one Kafka cluster. It is safe for concurrent use.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
@@ -89,8 +90,22 @@ func (c *Client) write(ctx context.Context, tp TopicPartition, msgs []Message) (
 	w := Written{BaseOffset: p.BaseOffset, AppendMillis: p.LogAppendTime}
 	if w.AppendMillis < 0 {
 		w.AppendMillis = now.UnixMilli()
+	} else if c.cfg.OnAppend != nil {
+		c.cfg.OnAppend(ahead(time.UnixMilli(w.AppendMillis), now, c.cfg.Now()))
 	}
 	return w, nil
+}
+
+// ahead returns how far a clock that showed appended, to the millisecond, at some
+// time between sent and answered must be ahead of ours, at least; 0 if it may be right.
+func ahead(appended, sent, answered time.Time) time.Duration {
+	switch latest := appended.Add(time.Millisecond); {
+	case appended.After(answered):
+		return appended.Sub(answered)
+	case latest.Before(sent):
+		return latest.Sub(sent)
+	}
+	return 0
 }
 
 // wireHeaders returns the headers of all messages, one after the other.
