@@ -55,7 +55,7 @@ func (j *judge) rated() {
 			told[v.Account] = new(big.Int)
 		}
 		told[v.Account].Add(told[v.Account], big.NewInt(v.charge))
-		j.chargedOnce(at, v, places)
+		j.chargedOnce(at, places)
 	}
 	for id, s := range j.accounts {
 		stored := j.logs.Accounts[id]
@@ -73,7 +73,7 @@ func (j *judge) rated() {
 
 // chargedOnce checks that of the copies of a call one was told to be charged; more,
 // each by another timeline.
-func (j *judge) chargedOnce(at place, v *verdict, places map[place]int64) {
+func (j *judge) chargedOnce(at place, places map[place]int64) {
 	if len(places) < 2 {
 		return
 	}

@@ -76,7 +76,7 @@ func run(ctx context.Context, args []string) (int, error) {
 			return exitError, fmt.Errorf("%q is no kind of fault; there are %v", k, chaos.Kinds())
 		}
 	}
-	for _, k := range strings.Split(*without, ",") {
+	for k := range strings.SplitSeq(*without, ",") {
 		delete(cfg.Faults, chaos.Kind(k))
 	}
 	if *only != "" {
