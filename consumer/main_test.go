@@ -78,7 +78,7 @@ type world struct {
 	formats  cdr.Options
 	current  func() error // nil: always
 	lost     func(ctx context.Context, source balance.Source, shards []int) error
-	member   *lent        // nil: client
+	member   *lent // nil: client
 	rater    interface {
 		Price(c *rating.CDR) (rating.Charge, error)
 	}
