@@ -43,7 +43,7 @@ func TestLook(t *testing.T) {
 	}
 }
 
-func TestUnmarked(t *testing.T) {
+func TestBare(t *testing.T) {
 	w := newWorld(t)
 	cdrs, commands := balance.Source{Topic: w.store.CDRTopic()}, balance.Source{Topic: w.store.CommandTopic()}
 	all := make([]balance.Marks, shards)
@@ -51,7 +51,7 @@ func TestUnmarked(t *testing.T) {
 	for sh := range all {
 		all[sh] = balance.Marks{}
 		if sh%3 == 0 {
-			all[sh] = balance.Marks{cdrs: {Next: 1}, commands: {Next: 1}}
+			all[sh] = balance.Marks{{Topic: w.store.CDRTopic(), Partition: 1}: {Next: 1}} // of another source
 			continue
 		}
 		ofCDRs = append(ofCDRs, sh)
@@ -59,10 +59,10 @@ func TestUnmarked(t *testing.T) {
 			ofCommands = append(ofCommands, sh)
 		}
 	}
-	if got := w.store.Unmarked(all, cdrs); !slices.Equal(got, ofCDRs) {
-		t.Errorf("%v have no mark of cdrs/0, want %v", got, ofCDRs)
+	if got := w.store.Bare(all, cdrs); !slices.Equal(got, ofCDRs) {
+		t.Errorf("%v have no mark and take from cdrs/0, want %v", got, ofCDRs)
 	}
-	if got := w.store.Unmarked(all, commands); !slices.Equal(got, ofCommands) || len(got) == len(ofCDRs) {
-		t.Errorf("%v have no mark of credit-commands/0, want %v", got, ofCommands)
+	if got := w.store.Bare(all, commands); !slices.Equal(got, ofCommands) || len(got) == len(ofCDRs) {
+		t.Errorf("%v have no mark and take from credit-commands/0, want %v", got, ofCommands)
 	}
 }

@@ -125,13 +125,14 @@ func (s *Store) AllMarks(ctx context.Context) ([]Marks, error) {
 	return all, nil
 }
 
-// Unmarked returns the shards that take records of a source, and have no mark of it.
-func (s *Store) Unmarked(all []Marks, source Source) (shards []int) {
+// Bare returns the shards that take records of a source, and have no mark of anything:
+// one that has those of other sources may be as old as the first record of this one.
+func (s *Store) Bare(all []Marks, source Source) (shards []int) {
 	for sh, m := range all {
 		if source.Topic == s.opt.CommandTopic && s.CommandPartition(sh) != source.Partition {
 			continue
 		}
-		if m[source].Next == 0 {
+		if len(m) == 0 {
 			shards = append(shards, sh)
 		}
 	}

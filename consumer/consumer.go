@@ -70,7 +70,7 @@ type Config struct {
 	// Current returns why it is not known that records mean the same to this process
 	// as to all others: then none is judged or applied. nil: it is always known.
 	Current func() error
-	// Lost returns why shards without a mark of a source are a loss, which ends the
+	// Lost returns why shards of a source without any mark are a loss, which ends the
 	// consumer, or an error of Kafka. nil: they are filled from the log.
 	Lost func(ctx context.Context, source balance.Source, shards []int) error
 	Rand func(n int64) int64 // spreads what is tried again; default of kafka.Backoff

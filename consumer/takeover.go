@@ -40,7 +40,7 @@ func (w *worker) takeOver(ctx, stop context.Context) (held []*balance.Entry, fro
 		return nil, 0, w.redisAway(err)
 	}
 	if err := w.lost(ctx, holdings); err != nil {
-		return nil, 0, w.kafkaAway(err)
+		return nil, 0, err
 	}
 	r := &replay{worker: w, holdings: holdings, start: start, end: end, from: math.MaxInt64}
 	if err := r.plan(); err != nil {
@@ -63,18 +63,20 @@ func (w *worker) takeOver(ctx, stop context.Context) (held []*balance.Entry, fro
 	return held, low.Next, nil
 }
 
-// lost asks about shards that have no mark.
+// lost asks about shards that have no mark of anything.
 func (w *worker) lost(ctx context.Context, holdings []balance.Holding) error {
-	var shards []int
-	for i := range holdings {
-		if holdings[i].Mark.Next == 0 {
-			shards = append(shards, holdings[i].Shard)
-		}
-	}
-	if len(shards) == 0 || w.consumer.cfg.Lost == nil {
+	unmarked := slices.ContainsFunc(holdings, func(h balance.Holding) bool { return h.Mark.Next == 0 })
+	if !unmarked || w.consumer.cfg.Lost == nil {
 		return nil
 	}
-	return w.consumer.cfg.Lost(ctx, w.source, shards)
+	marks, err := w.store().AllMarks(ctx)
+	if err != nil {
+		return w.redisAway(err)
+	}
+	if bare := w.store().Bare(marks, w.source); len(bare) > 0 {
+		return w.kafkaAway(w.consumer.cfg.Lost(ctx, w.source, bare))
+	}
+	return nil
 }
 
 // seeRewind says so when marks are lower than this worker was told: Redis has gone

@@ -45,8 +45,9 @@ func (p *processor) checkContents(ctx context.Context) error {
 	return &waitFor{"Redis", &emptyRedisError{p.where(), p.cfg.Group, p.cfg.Topics.Commands, committed, keys}, false}
 }
 
-// checkMarks refuses a store of which some shards have lost their marks: nothing is
-// committed before every shard has one that is as far.
+// checkMarks refuses a store of which some shards have lost everything: nothing is
+// committed before every shard has a mark that is as far. One that has marks, but none
+// of some partition, may be a backup from before the first record of that.
 func (p *processor) checkMarks(ctx context.Context) error {
 	if p.cfg.AcceptEmptyRedis {
 		return nil
@@ -61,14 +62,14 @@ func (p *processor) checkMarks(ctx context.Context) error {
 	}
 	for _, tp := range sorted(committed) {
 		src := balance.Source{Topic: tp.Topic, Partition: tp.Partition}
-		if shards := p.store.Unmarked(marks, src); len(shards) > 0 {
+		if shards := p.store.Bare(marks, src); len(shards) > 0 {
 			return &waitFor{"Redis", &lostShardsError{p.where(), p.cfg.Group, src, committed[tp], shards}, false}
 		}
 	}
 	return nil
 }
 
-// lost says why shards without a mark of a source are a loss; nil: the source is new.
+// lost says why shards of a source without any mark are a loss; nil: nothing is committed.
 func (p *processor) lost(ctx context.Context, src balance.Source, shards []int) error {
 	committed, err := p.committed(ctx)
 	if err != nil {
@@ -179,7 +180,7 @@ func (e *lostShardsError) Error() string {
 		shards = append(shards, strconv.Itoa(sh))
 	}
 	return fmt.Sprintf(`%s has lost data: the consumer group %q has consumed %s up to %d, but of that nothing is in %s: %s.
-Redis was emptied, or a node of it came back empty, or with a backup from before the first records of this partition.
+Redis was emptied, or a node of it came back empty, or with a backup from before the first record.
 Going on would apply and publish there all that is in the logs again. Ways out:
   a backup: restore it and start as ever; what came later is applied from the logs
   creditstream rebuild, with the same settings: fills these shards from the logs and leaves the others alone
