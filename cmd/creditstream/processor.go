@@ -193,10 +193,10 @@ const streamGrace = 5 * time.Second
 // stream prepares topics and store, then consumes.
 func (p *processor) stream(ctx context.Context) error {
 	partitions, err := p.prepare(ctx)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil // told to stop while it waited
-		}
+	switch {
+	case ctx.Err() != nil: // told to stop while it waited
+		return nil
+	case err != nil:
 		return err
 	}
 	return p.flow(ctx, partitions)
