@@ -194,8 +194,8 @@ const streamGrace = 5 * time.Second
 func (p *processor) stream(ctx context.Context) error {
 	partitions, err := p.prepare(ctx)
 	switch {
-	case ctx.Err() != nil: // told to stop while it waited
-		return nil
+	case ctx.Err() != nil:
+		return nil //nolint:nilerr // told to stop while it waited
 	case err != nil:
 		return err
 	}
