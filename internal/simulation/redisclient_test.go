@@ -68,8 +68,10 @@ func (h hook) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipeli
 }
 
 // told keeps which marks the instance was told to be others than it thought, until
-// a take-over tells it what they are. What was asked before that does not count, nor
-// does a refusal in a round that was not answered by all.
+// a take-over tells it what they are, or they are confirmed. What was asked before that
+// does not count, nor does a refusal in a round that was not answered by all. (A call
+// that a server lacked the script for is sent again, and then looks younger than a
+// take-over that came between.)
 func (i *instance) told(cmds []redis.Cmder, asked time.Time, failed error) {
 	i.w.mu.Lock()
 	defer i.w.mu.Unlock()
@@ -91,7 +93,11 @@ func (i *instance) told(cmds []redis.Cmder, asked time.Time, failed error) {
 			for k, ok := range reply {
 				src, _ := sourceOf(argv[4*k])
 				m := mark{shardOfKey(keyOf(args)), src}
-				if failed == nil && ok != int64(1) && asked.After(i.tookOver[m]) {
+				switch {
+				case failed != nil:
+				case ok == int64(1):
+					delete(i.refused, m)
+				case asked.After(i.tookOver[m]):
 					i.refused[m] = true
 				}
 			}
