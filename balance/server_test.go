@@ -84,6 +84,11 @@ func TestServersThatLoseBalances(t *testing.T) {
 		t.Errorf("%v: %s", err, said)
 	}
 	set("min-replicas-to-write", "1")
+	for deadline := time.Now().Add(20 * time.Second); redis.HasErrorPrefix(rdb.FlushAll(t.Context()).Err(), "NOREPLICAS"); <-tick.C {
+		if time.Now().After(deadline) { // it counts them once a second
+			t.Fatal("the replica does not count within 20 s")
+		}
+	}
 	if said, err := open(); err != nil || said != "" {
 		t.Errorf("%v: %s", err, said)
 	}
